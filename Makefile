@@ -20,7 +20,7 @@ EXTRAS_fuzzing := dev,fuzzing
 METADATA := setup.cfg pyproject.toml $(wildcard setup.py packaging/demo/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-torch check docs dev bench fleet jtop offload-faults triton attack kills cuts audit fuzz fuzz-readers fuzz-binary binary-oracle binary-zoo x86 compilers systemd soak mutants deb wheels firmware-tools arm64 armv7 arm-instructions clean FORCE
+.PHONY: help demo test test-torch check docs dev bench fleet jtop offload-faults triton attack kills cuts flash-cuts audit fuzz fuzz-readers fuzz-binary binary-oracle binary-zoo x86 compilers systemd soak mutants deb wheels firmware-tools arm64 armv7 arm-instructions clean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -40,6 +40,7 @@ help:
 	@echo "make fuzz-readers  what opens bundles, models, frames and settings, fuzzed by atheris (MINUTES=60 each)"
 	@echo "make audit       known vulnerabilities of what is installed and pinned (needs the network)"
 	@echo "make fuzz        2,000 random small ONNX graphs through the whole job, against onnxruntime (GRAPHS=2000; half an hour)"
+	@echo "make flash-cuts  200 updates of each STM32F4 board cut off at random points, in Unicorn (arm-none-eabi-gcc; minutes)"
 	@echo "make fuzz-binary  10,000 damaged binary networks, with sanitisers in the delegate (gcc; minutes)"
 	@echo "make binary-oracle  1,000 random binary networks against Larq Compute Engine's interpreter (Python 3.11, the network)"
 	@echo "make binary-zoo  QuickNet, Bi-Real Net and others through Larq Compute Engine's converter, beside its interpreter (likewise; an hour)"
@@ -102,6 +103,11 @@ kills: $(VENV)/.ready-dev
 	nice $(BIN)/python -m tests.attack.kills --kills $(or $(KILLS),60)
 
 # Opt-in: half an hour. As root a full disk is among them, and with OpenSSH's server real connections.
+# Opt-in: updates of STM32F4 boards by their own flash driver, cut off at random points, in Unicorn.
+flash-cuts: $(VENV)/.ready-dev
+	nice $(BIN)/python -m tests.firmware_gen.slots.campaign --board netduinoplus2-slots --cuts $(or $(CUTS),200)
+	nice $(BIN)/python -m tests.firmware_gen.slots.campaign --board nucleo-f446re-slots --cuts $(or $(CUTS),200)
+
 cuts: $(VENV)/.ready-dev
 	nice $(BIN)/python -m tests.runtime.deploy.cuts --deploys $(or $(CUTS),500)
 

@@ -59,6 +59,7 @@ class Kind(enum.IntEnum):
     UNLEARN = 0x17
     READ_LEARNT = 0x18
     WRITE_LEARNT = 0x19
+    UPDATE_SLOTS = 0x1A
     ERROR = 0x7F
     STREAM_EVENT = 0x40
 
@@ -80,6 +81,8 @@ class ErrorCode(enum.IntEnum):
     NO_FRAME = 12
     SUMS_FULL = 13
     NOT_SOLVED = 14
+    OTHER_IMAGE = 15
+    NOT_IN_SLOT = 16
 
 
 class Described(enum.IntEnum):
@@ -145,8 +148,15 @@ MEMORY_REPLY = struct.Struct("<IIIIII")
 """Bytes of flash used, flash there, RAM used statically, RAM there, arena, peak of the stack."""
 RESET_REPLY = struct.Struct("<BII")
 """ResetReason, then for FAULT the program counter and the fault status."""
-UPDATE_BEGIN_REQUEST = struct.Struct("<II")
-"""Bytes of the image and its CRC-32; the reply is the slot number, u8."""
+IMAGE_MAGIC = 0x676D696D
+IMAGE_INFO = struct.Struct("<II24s")
+"""The last bytes of an image for a board with two slots: IMAGE_MAGIC, the address it runs at, board (0-padded)."""
+UPDATE_SLOTS_REPLY = struct.Struct("<BIIII")
+"""The slot that runs (NO_SLOT: none), the address that an image for the other one runs at, bytes it may have; bytes and
+CRC-32 of the image that runs."""
+NO_SLOT = 0xFF
+UPDATE_BEGIN_REQUEST = struct.Struct("<IIII24s")
+"""Bytes of the image, its CRC-32 and its IMAGE_INFO; the reply is the slot number, u8."""
 UPDATE_WRITE_REQUEST = struct.Struct("<I")
 """Byte offset; the data follow."""
 CAPTURE_REPLY = struct.Struct("<HHB")
@@ -322,6 +332,8 @@ def c_header() -> str:
         f"#define MG_MAX_ENCODED {MAX_ENCODED}u",
         f"#define MG_HEADER_BYTES {HEADER.size}u",
         f"#define MG_REPLY {REPLY}u",
+        f"#define MG_IMAGE_MAGIC 0x{IMAGE_MAGIC:08x}u",
+        f"#define MG_IMAGE_INFO_BYTES {IMAGE_INFO.size}u",
         f"#define MG_FLAG_UPDATE {FLAG_UPDATE}u",
         f"#define MG_FLAG_PROFILE {FLAG_PROFILE}u",
         f"#define MG_FLAG_VARIABLES {FLAG_VARIABLES}u",

@@ -75,7 +75,7 @@ def _openocd(job: FlashJob) -> tuple[Step, ...]:
         "init",
         "reset halt",
         *([check] if job.chip_register else []),
-        f"program {{{job.image}}} verify reset exit",
+        f"program {{{job.image}}} verify reset exit" + (f" 0x{job.base:08x}" if job.image.suffix == ".bin" else ""),
     ]
     arguments = ["-f", "interface/stlink.cfg", "-f", f"target/{job.target}.cfg"]
     for line in script:

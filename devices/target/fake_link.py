@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from multigraft import serial_protocol as protocol
 from multigraft.devices.target.fake_learning import FakeLearning, RefusedError
+from multigraft.devices.target.image_info import ImageInfo
 from multigraft.devices.target.target_info import TargetTensor
 from multigraft.errors import DeviceError
 from multigraft.serial_protocol import Described, ErrorCode, Kind, Message
@@ -37,6 +38,7 @@ class FakeFirmware:
         forget: Sets variables to their initial values. None is a model without variables.
         slot: Which of two slots runs; None is a board that takes no updates.
         learning: The layer that it solves anew; None is firmware that learns nothing.
+        run_addresses: Of images in the slots.
     """
 
     inputs: Sequence[TargetTensor]
@@ -54,9 +56,11 @@ class FakeFirmware:
     forget: Callable[[], None] | None = None
     slot: int | None = None
     learning: FakeLearning | None = None
+    run_addresses: tuple[int, int] = (0x8010_0000, 0x8010_0000)
 
     def __post_init__(self) -> None:
         self._decoder = protocol.Decoder()
+        self._running = b""
         self._start()
 
     def _start(self) -> None:
@@ -119,6 +123,7 @@ class FakeFirmware:
             **({Kind.PROFILE: self._profile} if self.step_cycles else {}),
             **({Kind.FORGET: self._forget} if self.forget is not None else {}),
             **(self.learning.handlers() if self.learning is not None else {}),
+            Kind.UPDATE_SLOTS: self._update_slots,
             Kind.UPDATE_BEGIN: self._update_begin,
             Kind.UPDATE_WRITE: self._update_write,
             Kind.UPDATE_COMMIT: self._update_commit,
@@ -261,12 +266,22 @@ class FakeFirmware:
             self.forget()
         return b""
 
+    def _update_slots(self, payload: bytes) -> bytes:
+        if self.slot is None:
+            raise RefusedError(ErrorCode.UNKNOWN_KIND)
+        image = self._running
+        return protocol.UPDATE_SLOTS_REPLY.pack(
+            self.slot, self.run_addresses[1 - self.slot], MOST_IMAGE_BYTES, len(image), zlib.crc32(image)
+        )
+
     def _update_begin(self, payload: bytes) -> bytes:
         if self.slot is None:
             raise RefusedError(ErrorCode.UNKNOWN_KIND)
-        size, crc = protocol.UPDATE_BEGIN_REQUEST.unpack(payload)
-        if size > MOST_IMAGE_BYTES:
+        size, crc, *said = protocol.UPDATE_BEGIN_REQUEST.unpack(payload)
+        if not protocol.IMAGE_INFO.size <= size <= MOST_IMAGE_BYTES:
             raise RefusedError(ErrorCode.WRONG_IMAGE)
+        if protocol.IMAGE_INFO.pack(*said) != self._image_info():
+            raise RefusedError(ErrorCode.OTHER_IMAGE)
         self._image = bytearray(size), crc
         return bytes([1 - self.slot])
 
@@ -281,8 +296,16 @@ class FakeFirmware:
     def _update_commit(self, payload: bytes) -> bytes:
         if self.slot is None or self._image is None or zlib.crc32(self._image[0]) != self._image[1]:
             raise RefusedError(ErrorCode.WRONG_IMAGE)
+        if not self._image[0].endswith(self._image_info()):
+            raise RefusedError(ErrorCode.OTHER_IMAGE)
         self.slot = 1 - self.slot
+        self._running = bytes(self._image[0])
+        self._image = None
         return b""
+
+    def _image_info(self) -> bytes:
+        assert self.slot is not None
+        return ImageInfo(self.run_addresses[1 - self.slot], self.board).packed()
 
 
 class FakeLink:

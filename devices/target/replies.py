@@ -19,6 +19,7 @@ from multigraft.devices.target.target_info import (
     TargetExit,
     TargetLearning,
     TargetReset,
+    TargetSlots,
     TargetTensor,
     TensorStatistics,
 )
@@ -267,6 +268,14 @@ def slot(reply: bytes) -> int:
     if number > 1:
         raise ReplyError(f"slot {number} of two")
     return number
+
+
+def slots(reply: bytes) -> TargetSlots:
+    """Reads what runs and what may come into the other slot."""
+    running, run_address, room, length, crc = fields(protocol.UPDATE_SLOTS_REPLY)(reply)
+    if running > 1 and running != protocol.NO_SLOT:
+        raise ReplyError(f"slot {running} of two")
+    return TargetSlots(None if running == protocol.NO_SLOT else running, run_address, room, length, crc)
 
 
 def _text(padded: bytes) -> str:

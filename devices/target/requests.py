@@ -48,6 +48,11 @@ _MEANING = {
     ErrorCode.NO_FRAME: ("has answered no frame that it has not learnt", "let it answer a frame first"),
     ErrorCode.SUMS_FULL: ("can learn no more frames", "save what it learnt, or let it forget and begin anew"),
     ErrorCode.NOT_SOLVED: ("can solve nothing from what it learnt", "let it learn frames of a class first"),
+    ErrorCode.OTHER_IMAGE: ("refused the image: it is of another board or slot", "build it for this board"),
+    ErrorCode.NOT_IN_SLOT: (
+        "runs an image that its boot loader did not start",
+        "write both anew with multigraft flash --factory",
+    ),
     ErrorCode.WRONG_IMAGE: ("refused the image: too large, incomplete or with a wrong CRC", "build and send it again"),
 }
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import time
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -13,7 +12,7 @@ import numpy as np
 from multigraft import serial_protocol as protocol
 from multigraft.devices.target import replies
 from multigraft.devices.target.link import TIMEOUT_S, Link
-from multigraft.devices.target.requests import SLOWEST_FLASH_BYTES_PER_S, Requests
+from multigraft.devices.target.requests import Requests
 from multigraft.devices.target.target_info import (
     TargetAnswer,
     TargetExit,
@@ -52,7 +51,7 @@ class Target:
     """A device with generated firmware; the link has to be open and is not closed here.
 
     Every request is sent again if no answer comes in time; the device executes it once. Every method (of :meth:`stream`
-    every answer, of :meth:`update` every phase) ends within the time limit, whatever the device does. Data that go over
+    every answer) ends within the time limit, whatever the device does. Data that go over
     the line at 2,000 bytes per second or more do not count against it. What the device says is checked against what it
     was asked and what it said before; all its inputs, all its outputs, or a picture may have 8 MiB.
 
@@ -265,30 +264,6 @@ class Target:
         """
         if self.info.keeps_variables or self.info.leaves_early:
             self._ask(Kind.FORGET, b"", replies.nothing)
-
-    def update(self, image: bytes, progress: Callable[[int, int], None] = lambda done, total: None) -> int:
-        """Write ``image`` into the slot that is not running; the device runs it from its next start on.
-
-        Returns:
-            The slot.
-
-        Raises:
-            DeviceError: The device takes no updates, or refuses the image. It keeps running what it ran.
-        """
-        if not self.info.takes_updates:
-            raise DeviceError(f"the device at {self.name} has no second slot", "flash it with multigraft flash")
-        begin = protocol.UPDATE_BEGIN_REQUEST.pack(len(image), zlib.crc32(image))
-        slot = self._ask(Kind.UPDATE_BEGIN, begin, replies.slot, works=True)
-        room = protocol.MAX_PAYLOAD - protocol.UPDATE_WRITE_REQUEST.size
-        with self._requests.operation():
-            for offset in range(0, len(image), room):
-                piece = image[offset : offset + room]
-                request = protocol.UPDATE_WRITE_REQUEST.pack(offset) + piece
-                self._ask(Kind.UPDATE_WRITE, request, replies.nothing, works=True)
-                self._requests.carried(len(piece), SLOWEST_FLASH_BYTES_PER_S)
-                progress(offset + len(piece), len(image))
-        self._ask(Kind.UPDATE_COMMIT, b"", replies.nothing, works=True)
-        return slot
 
     @_operation
     def _describe(self, starts: bool = False) -> TargetInfo:

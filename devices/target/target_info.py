@@ -109,6 +109,25 @@ class TargetLearning:
 
 
 @dataclass(frozen=True)
+class TargetSlots:
+    """What a device with two slots runs, and what may come into the other.
+
+    Attributes:
+        running: The slot, None for none.
+        run_address: Of an image for the other slot.
+        room_bytes: That such an image may have.
+        running_bytes: Bytes of the image that runs.
+        running_crc: Its CRC-32.
+    """
+
+    running: int | None
+    run_address: int
+    room_bytes: int
+    running_bytes: int
+    running_crc: int
+
+
+@dataclass(frozen=True)
 class TensorStatistics:
     """Mergeable sums over the stored values of a tensor."""
 

@@ -75,19 +75,26 @@ class Qemu:
 
 @dataclass(frozen=True)
 class UpdateSlots:
-    """Flash for two images, which a boot loader of ours copies to where they run.
+    """Flash for two images, of which a boot loader of ours runs the newest whole one.
 
     Args:
         driver: Name of the C file that erases and programs, without suffix.
-        base: Address of the first slot; the second follows.
-        sector: Bytes erased at once; a slot's first sector holds its header.
+        base: Address that the driver counts from.
+        starts: Addresses of the slots, each the first of a sector.
         size: Bytes of one slot.
+        header: Bytes of it in front of the image.
+        boot: Flash and RAM of the boot loader.
+        in_place: Images run where they lie, each linked for its slot, the board's flash region being that of the first.
+            Otherwise the boot loader copies them to that region.
     """
 
     driver: str
     base: int
-    sector: int
+    starts: tuple[int, int]
     size: int
+    header: int
+    boot: tuple[Region, Region]
+    in_place: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,7 +115,7 @@ class Board:
         framework: What the library is made for, on a board without a ``uart``.
         setup: Name of the C file that sets up clock and pins, without suffix, or "".
         define: Preprocessor names the target files need for this board.
-        slots: Where updates go; the boot loader takes the 512 KiB in front of the flash region and the RAM's end.
+        slots: Where updates go, on a board with a boot loader of ours.
     """
 
     name: str

@@ -7,6 +7,8 @@ emulated boards, from QEMU's documentation of the machine.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from multigraft.errors import UsageError
 from multigraft.firmware_gen.boards.board import Board, Flashing, Qemu, Region, Uart, UpdateSlots
 
@@ -188,8 +190,43 @@ BOARDS: dict[str, Board] = {
             Uart("ns16550", 0x1000_0000, 3_686_400),
             qemu=Qemu("riscv32", "virt", ("-m", "16")),
             define=("APP_UPDATE",),
-            slots=UpdateSlots("flash_cfi", 0x2200_0000, 256 * KIB, 1 * MIB),
+            slots=UpdateSlots(
+                "flash_cfi",
+                0x2200_0000,
+                (0x2200_0000, 0x2210_0000),
+                1 * MIB,
+                256 * KIB,
+                (_flash(0x8000_0000, 512 * KIB), _ram(0x8008_0000, 512 * KIB)),
+            ),
         ),
+    )
+}
+
+
+def _with_slots(board: Board, second: int, size: int) -> Board:
+    """An STM32F4 with a boot loader in its first sector and two slots, which begin with the second and at ``second``.
+
+    A slot's header takes 512 bytes, as the vector table of 98 entries behind it has to lie at a multiple of that
+    (PM0214, VTOR). The boot loader's RAM is the last of the first region.
+    """
+    flash, ram, *more = board.regions
+    slots = (flash.start + 16 * KIB, second)
+    boot = (_flash(flash.start, 16 * KIB), _ram(ram.start + ram.size - 4 * KIB, 4 * KIB))
+    return replace(
+        board,
+        name=f"{board.name}-slots",
+        title=f"{board.title}, two slots",
+        regions=(_flash(slots[0] + 512, size - 512), ram, *more),
+        define=(*board.define, "APP_UPDATE"),
+        slots=UpdateSlots("flash_stm32f4", flash.start, slots, size, 512, boot, in_place=True),
+    )
+
+
+BOARDS |= {
+    board.name: board
+    for board in (
+        _with_slots(BOARDS["nucleo-f446re"], 0x0804_0000, 240 * KIB),
+        _with_slots(BOARDS["netduinoplus2"], 0x0808_0000, 496 * KIB),
     )
 }
 

@@ -16,7 +16,7 @@ from typing import Self
 
 from multigraft.errors import ConversionError, DeviceError, MissingDependencyError, UsageError
 from multigraft.firmware_gen.boards.board import Board
-from multigraft.firmware_gen.boards.update_slots import slot_contents
+from multigraft.firmware_gen.boards.update_slots import factory_contents, slot_contents
 
 _PACKAGE = {"arm": "qemu-system-arm", "riscv32": "qemu-system-misc"}
 _FLASH_BYTES = 32 * 1024 * 1024
@@ -70,7 +70,8 @@ class EmulatedBoard:
     Args:
         board: With a QEMU machine.
         image: The .elf file, or None if ``options`` say what is run. Of a board with slots, the .bin file beside it
-            is put into the first slot of a flash that is gone afterwards.
+            is put into the first slot of a flash that is gone afterwards. QEMU has no flash controller of the STM32F4,
+            so that such a board refuses updates there.
         options: Further arguments for QEMU.
     """
 
@@ -99,8 +100,12 @@ class EmulatedBoard:
             return ("-kernel", str(image))
         self._flash = tempfile.TemporaryDirectory(prefix="multigraft-flash-")
         flash = Path(self._flash.name) / "flash"
-        write_flash(board, image.with_suffix(".bin").read_bytes(), flash)
-        return slot_options(image.parents[1] / "boot.elf", flash)
+        content, boot = image.with_suffix(".bin").read_bytes(), image.parents[1] / "boot.elf"
+        if board.slots.in_place:
+            flash.write_bytes(factory_contents(board.slots, boot.with_suffix(".bin").read_bytes(), content))
+            return ("-kernel", str(flash))
+        write_flash(board, content, flash)
+        return slot_options(boot, flash)
 
     def __enter__(self) -> Self:
         """Start QEMU.

@@ -31,9 +31,12 @@ def _uart_values(uart: Uart) -> dict[str, str]:
 
 
 def _slot_values(board: Board, slots: UpdateSlots) -> dict[str, str]:
+    starts = ", ".join(f"0x{start - slots.base:08x}u" for start in slots.starts)
+    place = {"SLOTS_IN_PLACE": "1"} if slots.in_place else {"LOAD_ADDRESS": f"0x{board.region('flash').start:08x}u"}
     return {
         "SLOT_BASE": f"0x{slots.base:08x}u",
+        "SLOT_STARTS": f"{{{starts}}}",
         "SLOT_BYTES": f"{slots.size}u",
-        "SECTOR_BYTES": f"{slots.sector}u",
-        "LOAD_ADDRESS": f"0x{board.region('flash').start:08x}u",
+        "SLOT_HEADER_BYTES": f"{slots.header}u",
+        **place,
     }

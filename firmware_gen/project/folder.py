@@ -17,8 +17,10 @@ from multigraft.firmware_gen.boards.board import Board, Uart
 from multigraft.firmware_gen.boards.boards import board_named
 from multigraft.firmware_gen.boards.cores import CORES
 from multigraft.firmware_gen.boards.toolchain import toolchain_of
+from multigraft.firmware_gen.boards.update_slots import factory_contents
 from multigraft.firmware_gen.project.app_files import app_model_of
 from multigraft.firmware_gen.project.glue_files import how_to
+from multigraft.firmware_gen.project.makefiles import SECOND
 from multigraft.firmware_gen.project.project import Project
 from multigraft.firmware_gen.project.project_files import project_files
 from multigraft.firmware_gen.project.whole_folder import finish_left, remove_stale, whole_folder
@@ -30,6 +32,8 @@ DESCRIPTION = "project.json"
 GOLDEN = "golden.npz"
 IMAGE = "build/frames/firmware"
 LIBRARY = "build/libmodel.a"
+BOOT = "build/boot.bin"
+FACTORY = "build/frames/factory.bin"
 
 
 @dataclass(frozen=True)
@@ -79,10 +83,37 @@ class ProjectFolder:
         Raises:
             UsageError: It is not built yet.
         """
-        image = self.path / (IMAGE + suffix)
-        if not image.is_file():
-            raise UsageError(f"{image} does not exist", f"build it with: {self.make}")
-        return image
+        return self._built(self.path / (IMAGE + suffix))
+
+    def slot_images(self) -> list[bytes]:
+        """The built image of a board with slots, for each place it may run at.
+
+        Raises:
+            UsageError: It is not built yet.
+        """
+        assert self.board.slots is not None
+        images = [self.image(".bin")]
+        if self.board.slots.in_place:
+            images.append(images[0].with_name(f"{SECOND}.bin"))
+        return [self._built(image).read_bytes() for image in images]
+
+    def factory_image(self) -> Path:
+        """A file for the flash of a board whose images run in place: the boot loader, and the image in its first slot.
+
+        Raises:
+            InputError: The image is larger than a slot.
+            UsageError: It is not built yet.
+        """
+        assert self.board.slots is not None
+        boot = self._built(self.path / BOOT).read_bytes()
+        contents = factory_contents(self.board.slots, boot, self.image(".bin").read_bytes())
+        files.write_bytes(self.path / FACTORY, contents)
+        return self.path / FACTORY
+
+    def _built(self, path: Path) -> Path:
+        if not path.is_file():
+            raise UsageError(f"{path} does not exist", f"build it with: {self.make}")
+        return path
 
     def golden(self) -> tuple[dict[str, npt.NDArray[Any]], dict[str, npt.NDArray[Any]]]:
         """Golden inputs and outputs by name, first axis = case.

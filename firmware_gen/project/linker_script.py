@@ -9,16 +9,21 @@ from multigraft.firmware_gen.boards.cores import CORES
 
 STACK_BYTES = 1536
 """Least stack; an image that leaves less is refused by the linker. Measured peak of our own code is below 1 KiB."""
-BOOT_BYTES = 1024 * 1024
-"""Memory of the boot loader: half for its code, half for its RAM."""
 
 
 def boot_board(board: Board) -> Board:
-    """Where the boot loader of a board with slots lies: in front of the image it runs, its RAM in between."""
-    flash = board.region("flash")
-    boot = Region("FLASH", "flash", flash.start - BOOT_BYTES, BOOT_BYTES // 2)
-    ram = Region("RAM", "ram", flash.start - BOOT_BYTES // 2, BOOT_BYTES // 2)
-    return replace(board, title=f"{board.title}: boot loader", regions=(boot, ram))
+    """Where the boot loader of a board with slots lies. Its RAM is not where an image keeps what outlives a reset."""
+    assert board.slots is not None
+    return replace(board, title=f"{board.title}: boot loader", regions=board.slots.boot, slots=None)
+
+
+def second_slot_board(board: Board) -> Board:
+    """Where an image for the second slot lies, on a board whose images run in place."""
+    assert board.slots is not None
+    first = board.region("flash")
+    second = replace(first, start=first.start + board.slots.starts[1] - board.slots.starts[0])
+    regions = tuple(second if region == first else region for region in board.regions)
+    return replace(board, title=f"{board.title}: second slot", regions=regions)
 
 
 def region_section(region: Region) -> str:
@@ -29,7 +34,8 @@ def region_section(region: Region) -> str:
 def linker_script(board: Board) -> str:
     """The memory of the board: code and constants in flash; what survives a reset, data, zeros and stack in RAM.
 
-    Additional RAM regions take sections named ``.bss.region_NAME``, which are neither loaded nor zeroed.
+    Additional RAM regions take sections named ``.bss.region_NAME``, which are neither loaded nor zeroed. What an image
+    for a board with slots says of itself is the last of it.
     """
     flash, ram = board.region("flash"), board.region("ram")
     memory = "\n".join(
@@ -41,6 +47,13 @@ def linker_script(board: Board) -> str:
         f"        *({region_section(r)})\n        __region_{r.name}_end = .;\n    }} > {r.name}\n"
         for r in board.more_ram()
     )
+    info = f"""    .image_info : ALIGN(4)
+    {{
+        KEEP(*(.image_info))
+        __flash_end = .;
+    }} > {flash.name}
+"""
+    end = info if board.slots else "    __flash_end = __data_load + SIZEOF(.data);\n"
     entry = "reset_handler" if CORES[board.core].architecture == "arm" else "start"
     return f"""/* {board.title} */
 ENTRY({entry})
@@ -75,8 +88,7 @@ SECTIONS
         __data_end = .;
     }} > {ram.name} AT> {flash.name}
     __data_load = LOADADDR(.data);
-    __flash_end = __data_load + SIZEOF(.data);
-{more}    .bss (NOLOAD) : ALIGN(16)
+{end}{more}    .bss (NOLOAD) : ALIGN(16)
     {{
         __bss_start = .;
         *(.bss .bss.* .sbss .sbss.* COMMON)

@@ -11,6 +11,9 @@ from multigraft.firmware_gen.project.target_sources import boot_sources, target_
 MLPERF_MODELS = ("ad01", "ic01", "kws01", "vww01")
 """What the MLPerf Tiny runner calls its networks; it chooses data and script by the name the image reports."""
 
+SECOND = "firmware-second"
+"""The image for the second slot, on a board whose images run in place."""
+
 
 def makefile(board: Board) -> str:
     """GNU make: ``build/<protocol>/firmware.elf`` and ``.bin``, and ``$(BUILD)/libmodel.a``."""
@@ -57,14 +60,7 @@ $(OUT)/%.o: %.c
 # A loop that copies must not become a call of the function it is in.
 $(OUT)/target/memory.o: CFLAGS += -fno-builtin -fno-tree-loop-distribute-patterns
 
-$(OUT)/firmware.elf: $(MODEL) $(TARGET) link.ld
-\t$(CC) $(CORE) -nostdlib -nostartfiles -static -Wl,--gc-sections -Wl,-Map=$(OUT)/firmware.map -T link.ld \\
-\t\t$(MODEL) $(TARGET) -lgcc -o $@
-\t$(CROSS)size $@
-
-$(OUT)/firmware.bin: $(OUT)/firmware.elf
-\t$(CROSS)objcopy -O binary $< $@
-
+{_image_rules("firmware", "link.ld")}
 $(BUILD)/libmodel.a: $(MODEL)
 \trm -f $@
 \t$(CROSS)ar rcs $@ $^
@@ -76,14 +72,31 @@ clean:
 """
 
 
+def _image_rules(name: str, script: str) -> str:
+    return f"""$(OUT)/{name}.elf: $(MODEL) $(TARGET) {script}
+\t$(CC) $(CORE) -nostdlib -nostartfiles -static -Wl,--gc-sections -Wl,-Map=$(OUT)/{name}.map -T {script} \\
+\t\t$(MODEL) $(TARGET) -lgcc -o $@
+\t$(CROSS)size $@
+
+$(OUT)/{name}.bin: $(OUT)/{name}.elf
+\t$(CROSS)objcopy -O binary $< $@
+"""
+
+
 def _boot_rules(board: Board) -> tuple[str, str]:
     """What make builds in addition, and how, for a board with slots."""
+    assert board.slots is not None
     objects = " ".join(f"$(OUT)/target/{name.removesuffix('.c')}.o" for name in boot_sources(board))
     rules = f"""
 build/boot.elf: {objects} link_boot.ld
 \t$(CC) $(CORE) -nostdlib -nostartfiles -static -Wl,--gc-sections -T link_boot.ld $(filter %.o,$^) -lgcc -o $@
+
+build/boot.bin: build/boot.elf
+\t$(CROSS)objcopy -O binary $< $@
 """
-    return " build/boot.elf", rules
+    if not board.slots.in_place:
+        return " build/boot.elf", rules
+    return f" $(OUT)/{SECOND}.bin build/boot.bin", f"{rules}\n{_image_rules(SECOND, 'link_second.ld')}"
 
 
 def library_makefile(board: Board) -> str:

@@ -9,7 +9,7 @@ from multigraft.firmware_gen.project.app_files import AppModel, app_config, app_
 from multigraft.firmware_gen.project.board_header import board_config
 from multigraft.firmware_gen.project.cmake_file import cmake_presets, cmakelists
 from multigraft.firmware_gen.project.glue_files import glue_files
-from multigraft.firmware_gen.project.linker_script import boot_board, linker_script
+from multigraft.firmware_gen.project.linker_script import boot_board, linker_script, second_slot_board
 from multigraft.firmware_gen.project.makefiles import library_makefile, makefile
 from multigraft.firmware_gen.project.parts import parts_header
 from multigraft.firmware_gen.project.target_sources import HEADERS, PROTOCOLS, target_sources, target_text
@@ -39,6 +39,8 @@ def project_files(board: Board, model: AppModel) -> dict[str, str]:
     if board.slots is not None:
         files |= {f"target/{name}": target_text(name) for name in ("boot.c", "slots.h", "update.h")}
         files["link_boot.ld"] = linker_script(boot_board(board))
+        if board.slots.in_place:
+            files["link_second.ld"] = linker_script(second_slot_board(board))
     files["Makefile"] = makefile(board)
     files["CMakeLists.txt"] = cmakelists(board)
     files["CMakePresets.json"] = cmake_presets()

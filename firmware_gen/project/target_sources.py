@@ -28,7 +28,8 @@ def boot_sources(board: Board) -> tuple[str, ...]:
     """Names of the C files of ours that the boot loader of a board with slots is built of."""
     assert board.uart is not None and board.slots is not None
     start = f"start_{CORES[board.core].architecture}.c"
-    return (*BOOT_SOURCES, start, f"uart_{board.uart.driver}.c", f"{board.slots.driver}.c")
+    setup = (f"{board.setup}.c",) if board.setup else ()
+    return (*BOOT_SOURCES, start, f"uart_{board.uart.driver}.c", *setup, f"{board.slots.driver}.c")
 
 
 def target_text(name: str) -> str:

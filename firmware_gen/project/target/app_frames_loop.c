@@ -37,6 +37,7 @@ static answer execute(const mg_frame *frame, uint8_t *out) {
         {MG_KIND_WRITE_LEARNT, MG_WRITE_LEARNT_REQUEST_BYTES, 1},
 #endif
 #if defined(APP_UPDATE)
+        {MG_KIND_UPDATE_SLOTS, 0, 0},
         {MG_KIND_UPDATE_BEGIN, MG_UPDATE_BEGIN_REQUEST_BYTES, 0},
         {MG_KIND_UPDATE_WRITE, MG_UPDATE_WRITE_REQUEST_BYTES, 1},
         {MG_KIND_UPDATE_COMMIT, 0, 0},
@@ -116,8 +117,10 @@ static answer execute(const mg_frame *frame, uint8_t *out) {
         return do_write_learnt(in, frame->length);
 #endif
 #if defined(APP_UPDATE)
+    case MG_KIND_UPDATE_SLOTS:
+        return update_slots(out);
     case MG_KIND_UPDATE_BEGIN:
-        return update_begin(mg_get32(in), mg_get32(in + 4), out);
+        return update_begin(in, out);
     case MG_KIND_UPDATE_WRITE:
         return update_write(mg_get32(in), in + 4, frame->length - 4u);
     case MG_KIND_UPDATE_COMMIT:

@@ -3,12 +3,15 @@
 
 #include "port.h"
 #include "slots.h"
-
-uint64_t clock_cycles(void);
+#include "start.h"
 
 int main(void) {
-    const uint32_t slot = slot_to_run();
+    slot_header header;
+    const uint32_t slot = slot_to_run(&header);
     if (slot == SLOT_NONE) {
+#if defined(PORT_SETUP)
+        port_setup();
+#endif
         uart_init();
         for (const char *text = "no image in either slot\r\n"; *text != '\0'; text++) {
             uart_put((uint8_t)*text);
@@ -16,7 +19,8 @@ int main(void) {
         for (;;) {
         }
     }
-    memcpy((void *)(uintptr_t)LOAD_ADDRESS, slot_image(slot), slot_header_of(slot)->length);
-    __asm volatile("fence.i\n jr %0" : : "r"(LOAD_ADDRESS) : "memory");
-    return 0;
+#if !defined(SLOTS_IN_PLACE)
+    memcpy((void *)(uintptr_t)LOAD_ADDRESS, slot_image(slot), header.length);
+#endif
+    core_run(slot_run_address(slot));
 }

@@ -3,6 +3,7 @@
 #include "slots.h"
 
 #define BOTH(command) ((command) * 0x00010001u)
+#define SECTOR_BYTES 0x40000u
 #define READY BOTH(0x80u)
 #define ERRORS BOTH(0x3au)
 
@@ -30,6 +31,11 @@ int flash_program(uint32_t address, uint32_t word) {
     *at(address) = BOTH(0x40u);
     *at(address) = word;
     return finish(address);
+}
+
+uint32_t flash_sector_bytes(uint32_t address) {
+    (void)address;
+    return SECTOR_BYTES;
 }
 
 const uint8_t *flash_read(uint32_t address) {

@@ -57,6 +57,12 @@ void core_reset(void) {
     }
 }
 
+void core_run(uint32_t address) {
+    const uint32_t *image = (const uint32_t *)(uintptr_t)address;
+    __asm volatile("msr msp, %0\n isb\n bx %1" : : "r"(image[0]), "r"(image[1]) : "memory");
+    __builtin_unreachable();
+}
+
 __attribute__((used, noreturn)) void record_fault(const uint32_t *frame);
 void record_fault(const uint32_t *frame) {
 #if __ARM_ARCH > 6

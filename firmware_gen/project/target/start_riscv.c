@@ -28,6 +28,11 @@ void core_reset(void) {
     }
 }
 
+void core_run(uint32_t address) {
+    __asm volatile("fence.i\n jr %0" : : "r"(address) : "memory");
+    __builtin_unreachable();
+}
+
 /* The stack may be what is broken, so a fresh one is used. */
 __attribute__((naked, used, aligned(4))) void trap(void);
 void trap(void) {

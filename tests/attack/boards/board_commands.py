@@ -22,6 +22,8 @@ import numpy as np
 
 from multigraft.cli.main import main
 from multigraft.devices.cameras.serial_camera import SerialCamera
+from multigraft.devices.target.fake_link import FakeFirmware
+from multigraft.devices.target.image_info import ImageInfo
 from multigraft.devices.target.requests import Requests
 from multigraft.devices.target.serial_link import SerialLink
 from multigraft.devices.target.target import Target
@@ -55,7 +57,8 @@ class Workstation:
         self._project = golden_project(folder / "project", "mps2-an386")
         self._slots = golden_project(folder / "slots", "qemu-virt-rv32-slots")
         self._image = folder / "image.bin"
-        self._image.write_bytes(bytes(range(256)) * 4)
+        info = ImageInfo(FakeFirmware.run_addresses[1], "qemu-virt-rv32-slots")
+        self._image.write_bytes(bytes(range(256)) * 4 + info.packed())
 
     def commands(self) -> dict[str, tuple[str, Command]]:
         """Name to the board that is expected and what runs, given a port; it gives the exit code."""

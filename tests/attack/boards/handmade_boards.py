@@ -201,6 +201,10 @@ def handmade() -> list[Board]:
         _one(Kind.INFER, "tasks that nobody asked", protocol.INFER_REPLY, {0: 2**31}),
         _one(Kind.INFER, "cycles of extremes", protocol.INFER_REPLY, {1: 2**64 - 1, 2: 2**32 - 1}),
         _one(Kind.HEAR, "4 billion rows heard", protocol.HEAR_REPLY, {0: 2**32 - 1}),
+        _one(Kind.UPDATE_SLOTS, "a running slot that is not there", protocol.UPDATE_SLOTS_REPLY, {0: 7}),
+        _one(
+            Kind.UPDATE_SLOTS, "slots of extremes", protocol.UPDATE_SLOTS_REPLY, dict.fromkeys(range(1, 5), 2**32 - 1)
+        ),
         _one(Kind.UPDATE_BEGIN, "a slot that is not there", struct.Struct("<B"), {0: 7}),
         _always(Kind.READ_OUTPUT, "empty outputs for ever", lambda talk: [talk.with_payload(b"")]),
         _always(Kind.READ_PICTURE, "empty pictures for ever", lambda talk: [talk.with_payload(b"")]),

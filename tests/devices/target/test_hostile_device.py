@@ -14,8 +14,10 @@ import pytest
 
 from multigraft import serial_protocol as protocol
 from multigraft.devices.cameras.serial_camera import SerialCamera
-from multigraft.devices.target.fake_link import FakeFirmware, FakeLink
+from multigraft.devices.target.board_updater import BoardUpdater
+from multigraft.devices.target.fake_link import MOST_IMAGE_BYTES, FakeFirmware, FakeLink
 from multigraft.devices.target.golden import verify_hearing, verify_target
+from multigraft.devices.target.image_info import ImageInfo
 from multigraft.devices.target.link import TIMEOUT_S
 from multigraft.devices.target.requests import MOST_EVENTS, SLOWEST_BYTES_PER_S
 from multigraft.devices.target.serial_link import SerialLink
@@ -207,11 +209,43 @@ def test_a_stream_of_no_possible_length_is_refused() -> None:
 def test_updates_go_to_the_other_slot_and_a_device_that_names_a_third_is_refused() -> None:
     firmware = replace(fake_firmware(), slot=0)
     target = target_of(lambda message: None, firmware)
-    assert target.update(bytes(1000)) == 1
-    assert target.update(bytes(1000)) == 0
+    image = bytes(1000) + ImageInfo(firmware.run_addresses[1], "mps2-an386").packed()
+    updater = BoardUpdater(target)
+    assert updater.update([image]) == 1
+    assert updater.runs([image])
+    assert updater.update([image]) == 0
     assert firmware.slot == 0
-    with pytest.raises(DeviceError, match="answers UPDATE_BEGIN with slot 2 of two"):
-        target_of(only(Kind.UPDATE_BEGIN, b"\2"), replace(fake_firmware(), slot=0)).update(bytes(10))
+    for kind, reply, says in (
+        (Kind.UPDATE_BEGIN, b"\2", "UPDATE_BEGIN with slot 2 of two"),
+        (Kind.UPDATE_SLOTS, protocol.UPDATE_SLOTS_REPLY.pack(2, 0, 0, 0, 0), "UPDATE_SLOTS with slot 2 of two"),
+    ):
+        target = target_of(only(kind, reply), replace(fake_firmware(), slot=0))
+        with pytest.raises(DeviceError, match=f"answers {says}"):
+            BoardUpdater(target).update([image])
+
+
+def test_an_image_that_does_not_fit_the_free_slot_is_refused_before_anything_is_erased() -> None:
+    firmware = replace(fake_firmware(), slot=0, run_addresses=(0x0800_4200, 0x0808_0200))
+    updater = BoardUpdater(target_of(lambda message: None, firmware))
+    first, second, other = (
+        bytes(64) + info.packed()
+        for info in (
+            ImageInfo(0x0800_4200, "mps2-an386"),
+            ImageInfo(0x0808_0200, "mps2-an386"),
+            ImageInfo(0x0808_0200, "netduinoplus2-slots"),
+        )
+    )
+    with pytest.raises(DeviceError, match="is a mps2-an386, the image is for a netduinoplus2-slots; choose the right"):
+        updater.update([other])
+    with pytest.raises(DeviceError, match="runs images at 0x08080200, not at 0x08004200; leave out --image"):
+        updater.update([first])
+    with pytest.raises(InputError, match=r"the image is no image for a slot; name the \.bin file"):
+        updater.update([bytes(96)])
+    with pytest.raises(DeviceError, match="is 32 bytes larger than a slot"):
+        updater.update([bytes(MOST_IMAGE_BYTES) + second[-32:]])
+    assert not {Kind.UPDATE_BEGIN, Kind.UPDATE_WRITE} & set(firmware.received)
+    assert updater.update([first, second]) == 1
+    assert updater.update([first, second]) == 0
 
 
 def test_what_goes_through_a_tensor_lies_within_its_type() -> None:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pytest
 
 from multigraft import serial_protocol as protocol
+from multigraft.devices.target.board_updater import BoardUpdater
 from multigraft.devices.target.fake_link import FakeFirmware, FakeLink
 from multigraft.devices.target.link import Link
 from multigraft.devices.target.serial_link import SerialLink
@@ -198,7 +199,7 @@ def test_wrong_requests_are_refused_with_a_remedy(link: Link) -> None:
     with pytest.raises(UsageError, match=r"takes int8 \(1, 4, 4, 1\), not float32"):
         target.infer({"frame": frame_of(0).astype(np.float32)})
     with pytest.raises(DeviceError, match="no second slot"):
-        target.update(b"image")
+        BoardUpdater(target)
     for kind, payload in ((0x33, b""), (protocol.Kind.INFER, b"123"), (protocol.Kind.INFER, b"\0" * 4)):
         with pytest.raises(DeviceError, match="the device at"):
             target._requests.send(kind, payload)

@@ -71,7 +71,8 @@ def test_no_image_of_any_board_holds_an_instruction_its_core_lacks(name: str, tm
     for variables in (["PROTOCOL=frames"], ["PROTOCOL=mlperf"], ["PROFILE=1"]) if board.uart else (["library"],):
         build_folder(tmp_path, *variables)
     built = sorted(p for p in (tmp_path / "build").rglob("*") if p.suffix in (".elf", ".a"))
-    assert len(built) == (1 if board.uart is None else 4 if board.slots else 3)
+    in_place = board.slots is not None and board.slots.in_place
+    assert len(built) == (1 if board.uart is None else 7 if in_place else 4 if board.slots else 3)
     for image in built:
         assert check_instructions(core, image) == [], image
     smaller = {"m4": "m3", "m7": "m3", "m33": "m3", "m55": "m33", "m3": "m0plus"}.get(board.core)

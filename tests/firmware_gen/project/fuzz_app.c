@@ -67,6 +67,65 @@ int mg_camera_frame(mg_picture *picture) {
 }
 #endif
 
+#if defined(FUZZ_UPDATE)
+#include "slots.h"
+
+void port_setup(void) {
+}
+
+#define FLASH_BYTES 0x100000u
+static uint8_t *flash;
+
+static void check_slot(uint32_t address) {
+    if (address - slot_start(0) >= SLOT_BYTES && address - slot_start(1) >= SLOT_BYTES) {
+        abort();
+    }
+}
+uint32_t flash_sector_bytes(uint32_t address) {
+    return address < 0x10000u ? 0x4000u : address < 0x20000u ? 0x10000u : 0x20000u;
+}
+int flash_erase(uint32_t address) {
+    check_slot(address);
+    memset(flash + address, 0xff, flash_sector_bytes(address));
+    return next() % 64 == 0 ? -1 : 0;
+}
+int flash_program(uint32_t address, uint32_t word) {
+    check_slot(address);
+    (void)mg_put32(flash + address, word & mg_get32(flash + address));
+    return next() % 1024 == 0 ? -1 : 0;
+}
+const uint8_t *flash_read(uint32_t address) {
+    if (flash == NULL) {
+        flash = malloc(FLASH_BYTES);
+        memset(flash, 0xff, FLASH_BYTES);
+    }
+    return flash + address;
+}
+
+/* An update as it should come, of which pieces are left out now and then. */
+static void update(void) {
+    uint8_t image[600], payload[MG_MAX_PAYLOAD];
+    const uint32_t length = 32u + next() % 560u;
+    for (uint32_t i = 0; i < length; i++) {
+        image[i] = (uint8_t)next();
+    }
+    uint8_t *info = image + length - MG_IMAGE_INFO_BYTES;
+    memset(info, 0, MG_IMAGE_INFO_BYTES);
+    memcpy(mg_put32(mg_put32(info, MG_IMAGE_MAGIC), slot_run_address(next() % 2)), BOARD_NAME, sizeof BOARD_NAME);
+    (void)mg_put32(mg_put32(payload, length), mg_crc32(0, image, length));
+    memcpy(payload + 8, info, MG_IMAGE_INFO_BYTES);
+    mg_encode(MG_KIND_UPDATE_BEGIN, (uint16_t)next(), payload, MG_UPDATE_BEGIN_REQUEST_BYTES, app_receive);
+    for (uint32_t at = 0, count; at < length; at += count) {
+        count = length - at < 236u ? length - at : 1u + next() % 236u;
+        memcpy(mg_put32(payload, at), image + at, count);
+        if (next() % 16 != 0) {
+            mg_encode(MG_KIND_UPDATE_WRITE, (uint16_t)next(), payload, 4u + count, app_receive);
+        }
+    }
+    mg_encode(MG_KIND_UPDATE_COMMIT, (uint16_t)next(), payload, 0, app_receive);
+}
+#endif
+
 #if defined(FUZZ_MLPERF)
 static void input(void) {
     static const char *const words[] = {"name", "profile", "timestamp", "db", "load", "print", "infer", "results", "help",
@@ -88,13 +147,18 @@ static void input(void) {
 }
 #else
 static void input(void) {
+#if defined(FUZZ_UPDATE)
+    if (next() % 64 == 0) {
+        update();
+    }
+#endif
     uint8_t payload[MG_MAX_PAYLOAD];
     uint32_t length = next() % 4 == 0 ? next() % (MG_MAX_PAYLOAD + 1) : next() % 24;
     for (uint32_t i = 0; i < length; i++) {
         const uint32_t shape = next() % 4;
         payload[i] = (uint8_t)(shape == 0 ? next() : shape == 1 ? next() % 4 : shape == 2 ? 0xff : 0);
     }
-    const uint8_t kind = (uint8_t)(next() % 8 == 0 ? next() : next() % 0x1a);
+    const uint8_t kind = (uint8_t)(next() % 8 == 0 ? next() : next() % 0x1b);
     mg_encode(kind, (uint16_t)next(), payload, length, app_receive);
     for (uint32_t count = next() % 8 == 0 ? next() % 600 : 0; count > 0; count--) {
         app_receive((uint8_t)next());

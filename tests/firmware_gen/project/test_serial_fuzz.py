@@ -50,10 +50,16 @@ def dense_model() -> bytes:
     return b.model(["features"], [b.dense("logits", "features", 3)])
 
 
-@pytest.mark.parametrize("protocol", ["frames", "frames that learn", "mlperf", "mlperf ad01"])
+@pytest.mark.parametrize("protocol", ["frames", "frames that learn", "frames that update", "mlperf", "mlperf ad01"])
 def test_a_serial_application_survives_any_request(protocol: str, tmp_path: Path) -> None:
     protocol, _, network = protocol.partition(" ")
-    sources = ("target/app.c", f"target/app_{protocol}.c", "target/app_model.c", "target/frames.c", "src/model.c")
+    sources: tuple[str, ...] = (
+        "target/app.c",
+        f"target/app_{protocol}.c",
+        "target/app_model.c",
+        "target/frames.c",
+        "src/model.c",
+    )
     flags: tuple[str, ...] = (
         ("-Dmain=device_main",) if protocol == "frames" else ("-Dmain=device_main", "-DFUZZ_MLPERF")
     )
@@ -61,6 +67,10 @@ def test_a_serial_application_survives_any_request(protocol: str, tmp_path: Path
         learning = Learning("", 5)
         project = generate(dense_model(), core=CORES["m3"], learn=learning)
         write_folder(project, BOARDS["mps2-an385"], "ab" * 32, tmp_path)
+    elif network == "that update":
+        tiny_model.write_project(BOARDS["netduinoplus2-slots"], tmp_path)
+        flags += ("-DFUZZ_UPDATE",)
+        sources = (*sources, "target/update.c", "target/slots.c")
     elif network:
         flags += (f"-DAPP_MLPERF_{network}",)
         write_folder(generate(autoencoder(16, 8, 4), core=CORES["m3"]), BOARDS["mps2-an385"], "ab" * 32, tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -133,9 +134,17 @@ def test_flash_updates_a_board_with_slots(tmp_path: Path, capsys: pytest.Capture
     folder = described(tmp_path, board)
     with EmulatedBoard(board, folder / "build/frames/firmware.elf") as emulated:
         emulated.resume()
-        for slot in (1, 0):
-            assert main(["flash", str(folder), "--port", emulated.port, *WAITS]) == 0
+        command = ["flash", str(folder), "--port", emulated.port, *WAITS]
+        assert main(command) == 0
+        assert capsys.readouterr().out.endswith("firmware.bin runs already in slot 0, nothing written\n")
+        config = folder / "target/app_config.h"
+        for slot, name in ((1, "other"), (0, "third")):
+            config.write_text(re.sub('(APP_MODEL_NAME) ".*"', rf'\1 "{name}"', config.read_text()))
+            tiny_model.make(folder)
+            assert main(command) == 0
             assert capsys.readouterr().out.endswith(f"written to slot {slot}, verified and started\n")
+            assert main([*command, "--json"]) == 0
+            assert json.loads(capsys.readouterr().out)["written"] is False
         assert main(["firmware", "verify", str(folder), "--port", emulated.port, *WAITS]) == 0
 
 
