@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 from multigraft import files
 from multigraft.converters.local_files import ANY_FOLDER, LocalFiles
+from multigraft.converters.remote_files import RemoteFiles
 from multigraft.errors import DeviceError, InputError, MissingDependencyError, MultigraftError, one_line
 from multigraft.installing import how_missing, install_extra, install_package, repair
 from multigraft.reading import printable, read_file, regular_file
@@ -31,6 +32,8 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 5.0
 _URL = re.compile(r"[a-z][a-z0-9+.-]*(::[a-z][a-z0-9+.-]*)*(::|://)")
 _PASSWORD = re.compile(r"(://[^/:@\s]*:)[^/\s]*@")
 _PATTERN = re.compile(r"[*?\[]")
+_PLAIN = re.compile(r"[\w./ @+=,~-]*")
+_NO_ADDRESS = "its name means something else in an address; name it otherwise"
 _FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 """Errors that another try does not change."""
 
@@ -121,25 +124,34 @@ def _listed_there(text: str, suffix: str) -> Iterator[Entry]:
         yield from _listed_here(path, suffix)
         return
 
-    def listed() -> dict[str, Any]:
-        # What another process has put there since this one listed it.
-        system.invalidate_cache()
-        if _PATTERN.search(path):
-            found: dict[str, Any] = system.glob(path, detail=True)
-            return found
-        found = system.find(path, detail=True)
-        return found if path in found else {name: info for name, info in found.items() if name.endswith(suffix)}
-
+    is_pattern = _PATTERN.search(path) is not None
     try:
-        found = patiently(listed)
+        files_there = RemoteFiles(system, path, is_pattern, patiently)
     except Exception as error:
         raise _failed(f"{shown(text)} cannot be listed", error) from error
-    named = {name: info for name, info in found.items() if info.get("type") == "file"}
-    if named:
-        address_of = _addresses(system, text, path, min(named))
-        for name, info in named.items():
-            size = int(info.get("size") or 0)
-            yield Entry(address_of(name), size, f"{size} {_version(info)}")
+    found = files_there.found
+    named = {
+        name: info
+        for name, info in found.items()
+        if info.get("type") == "file" and (is_pattern or path in found or name.endswith(suffix))
+    }
+    if not named and not files_there.problems:
+        return
+    address_of = _addresses(system, text, path, min(named, default=path))
+    for name, info in named.items():
+        size, url = int(info.get("size") or 0), address_of(name)
+        yield Entry(url, size, f"{size} {_version(info)}", "" if _leads_to(url, system, name) else _NO_ADDRESS)
+    for name, problem in files_there.problems.items():
+        yield Entry(address_of(name), 0, "", problem)
+
+
+def _leads_to(url: str, system: Any, name: str) -> bool:
+    """Whether an address names that file: of some systems a number sign or a question mark ends the path."""
+    if _PLAIN.fullmatch(name):
+        return True
+    with contextlib.suppress(MultigraftError):
+        return _system(url) == (system, name)
+    return False
 
 
 def _version(info: Mapping[str, Any]) -> str:

@@ -29,21 +29,28 @@ def parse_by(text: str | None) -> tuple[str, ...]:
     return by
 
 
-def assign(store: RunStore, by: Sequence[str], exclude: Sequence[str]) -> None:
+def assign(store: RunStore, by: Sequence[str], exclude: Sequence[str]) -> tuple[str, ...]:
     """Leave out what is not wanted, and give every other file the key of its sum.
 
     Args:
         store: Of the run; heads are read.
         by: Of :data:`KEYS`.
         exclude: Patterns as of a shell; files whose address or one of whose sites fits do not count.
+
+    Returns:
+        The patterns that no file fits.
     """
+    idle = dict.fromkeys(exclude)
     excluded: list[str] = []
     keys: list[tuple[str, str]] = []
     question = "SELECT url, site, day FROM place ORDER BY url, site, day"
     for url, rows in itertools.groupby(store.rows(question), key=lambda row: row[0]):
         places = [(site, day) for _, site, day in rows]
         sites, days = sorted({site for site, _ in places}), sorted({day for _, day in places})
-        if any(fnmatch.fnmatchcase(name, pattern) for pattern in exclude for name in (url, *sites)):
+        fitting = [pattern for pattern in exclude if any(fnmatch.fnmatchcase(name, pattern) for name in (url, *sites))]
+        for pattern in fitting:
+            idle.pop(pattern, None)
+        if fitting:
             excluded.append(url)
             continue
         of = {
@@ -53,6 +60,7 @@ def assign(store: RunStore, by: Sequence[str], exclude: Sequence[str]) -> None:
         keys.append((url, " ".join(of[part] for part in by)))
     store.set_state(EXCLUDED, excluded)
     store.set_keys(keys)
+    return tuple(idle)
 
 
 def subject_of(store: RunStore) -> str:

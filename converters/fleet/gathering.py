@@ -72,6 +72,7 @@ class Counted:
         summed: That count.
         aside: Address to the reason, of those that do not count.
         excluded: That were not wanted.
+        idle: Patterns of what is not wanted that no file fits.
         reused: That an interrupted run had added up already.
         seconds: Of this run, up to the last sum.
     """
@@ -80,6 +81,7 @@ class Counted:
     summed: int
     aside: dict[str, str]
     excluded: int
+    idle: tuple[str, ...]
     reused: int
     seconds: float
 
@@ -157,13 +159,13 @@ def gather(wanted: Wanted, path: Path, engine: Engine, report: Report) -> Gather
         if choice.is_overtaken(store):
             store.start_anew()
         reused = store.count(SUMMED)
-        choice.assign(store, wanted.by, wanted.exclude)
+        idle = choice.assign(store, wanted.by, wanted.exclude)
         _add_up(store, engine, report)
         _settle_forms(store)
         choice.set_superseded_aside(store)
         if not store.count(SUMMED):
             raise choice.none_counts(store)
-        return Gathering(store, _counted(store, reused, time.monotonic() - started))
+        return Gathering(store, _counted(store, idle, reused, time.monotonic() - started))
     except BaseException as error:
         if isinstance(error, InputError) and not isinstance(error, UnreachableError):
             # The same command would say the same: there is nothing to go on with.
@@ -197,11 +199,11 @@ def _found(wanted: Wanted) -> list[Entry]:
     return found
 
 
-def _counted(store: RunStore, reused: int, seconds: float) -> Counted:
+def _counted(store: RunStore, idle: tuple[str, ...], reused: int, seconds: float) -> Counted:
     aside = "SELECT url, reason FROM file WHERE state IN (?, ?) ORDER BY url"
     ((files,),) = store.rows("SELECT count(*) FROM file")
     reasons = {urls.masked(url): urls.masked(reason) for url, reason in store.rows(aside, ASIDE, UNREAD)}
-    return Counted(files, store.count(SUMMED), reasons, store.count(EXCLUDED), reused, seconds)
+    return Counted(files, store.count(SUMMED), reasons, store.count(EXCLUDED), idle, reused, seconds)
 
 
 def _read_heads(store: RunStore, report: Report) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from multigraft import files
 from multigraft.converters import urls
+from multigraft.converters.fleet.turns import Turn
 from multigraft.converters.urls import Entry
 from multigraft.errors import InputError
 from multigraft.reading import parse_json
@@ -66,17 +67,20 @@ def read_head(entry: Entry) -> Head:
     if entry.size > LARGEST_FILE:
         raise InputError(f"it has {entry.size:,} bytes and may have {LARGEST_FILE:,}", "give files of single sites")
     manifest = _manifest_at(urls.read_start(entry, _START))
-    return read_whole(entry)[0] if manifest is None else head_of(manifest)
+    if manifest is not None:
+        return head_of(manifest)
+    with Turn(LARGEST_CONTENT) as turn:
+        return read_whole(entry, turn)[0]
 
 
-def read_whole(entry: Entry) -> tuple[Head, Statistics]:
-    """Read and verify all of a file.
+def read_whole(entry: Entry, turn: Turn) -> tuple[Head, Statistics]:
+    """Read and verify all of a file, in its turn.
 
     Raises:
         InputError: It cannot be read, or is no such file.
     """
     data = urls.read(entry.url, LARGEST_FILE, entry.size)
-    manifest, statistics = statistics_file.with_manifest(data, "it", LARGEST_CONTENT)
+    manifest, statistics = statistics_file.with_manifest(data, "it", turn.allowance(len(data)))
     statistics.is_released = True
     head = head_of(manifest)
     if head.frames != statistics.frames:

@@ -20,18 +20,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-import numpy as np
-
 from multigraft import files
-from multigraft.converters.fleet.head import digest_of_subject, read_whole
+from multigraft.converters.fleet.admission import admit, form_text
+from multigraft.converters.fleet.head import LARGEST_CONTENT, read_whole
 from multigraft.converters.fleet.packing import packed
+from multigraft.converters.fleet.turns import Turn
 from multigraft.converters.job.failed_step import reason_of
 from multigraft.converters.urls import Entry, UnreachableError
-from multigraft.errors import InputError, MultigraftError
-from multigraft.reading import printable
-from multigraft.statistics import entries
 from multigraft.statistics.statistics import Statistics
-from multigraft.statistics.subject import Subject
 from multigraft.statistics.tally import Tally
 
 READ_AHEAD = 8
@@ -40,9 +36,6 @@ READ_AHEAD = 8
 ALL_SITES = "all sites"
 EVER = "0001-01-01"
 """Stands for all days, where there are too many to hold apart."""
-
-_SUM_BITS, _COUNT_BITS, _SIMILARITY_BITS = 60, 61, 2300
-"""Of the ranges of exact sums, of counts and of sums of similarity, a bit less than there is."""
 
 Item = TypeVar("Item")
 
@@ -123,27 +116,13 @@ class Part:
         """Add files, the next of which are read meanwhile, or the reason why one does not count."""
         with ThreadPoolExecutor(READ_AHEAD) as pool:
             for batch in batched(jobs, READ_AHEAD):
-                for job, read in zip(batch, pool.map(_read, batch), strict=True):
-                    self._take(job, rules, read)
-
-    def _take(self, job: Job, rules: Rules, read: Statistics | tuple[str, bool]) -> None:
-        url = job.entry.url
-        if isinstance(read, Statistics):
-            try:
-                form, sites = _admitted(read, rules)
-                one = _held_apart(read, rules.apart[job.key])
-            except Exception as error:
-                read = reason_of(error), False
-            else:
-                name = files.sha256_of(form.encode())
-                self.merge(Part({(job.key, name): one}, {name: form}, {url: name}))
-                if read.noise is not None:
-                    self.variances[url] = read.noise.variance
-                self.rows += [Row(url, site, day, tally) for (site, day), tally in sites.items()]
-                return
-        self.aside[url] = read[0]
-        if read[1]:
-            self.unread.add(url)
+                for job, read in zip(batch, pool.map(functools.partial(_read, rules=rules), batch), strict=True):
+                    if isinstance(read, Part):
+                        self.merge(read)
+                    else:
+                        self.aside[job.entry.url], is_unread = read
+                        if is_unread:
+                            self.unread.add(job.entry.url)
 
     def merge(self, other: Part) -> None:
         """Add what another process made of other files."""
@@ -179,80 +158,31 @@ def fits(form: str, other: str) -> bool:
 
 def joined_forms(form: str, other: str) -> str:
     """The form of the sum of files of two forms that fit."""
-    return _text({**json.loads(form), **json.loads(other)})
+    return form_text({**json.loads(form), **json.loads(other)})
 
 
-def _read(job: Job) -> Statistics | tuple[str, bool]:
-    """The file, or why not and whether it could not be read at all."""
+def _read(job: Job, rules: Rules) -> Part | tuple[str, bool]:
+    """A file as a part, or why not and whether it could not be read at all."""
     try:
-        head, statistics = read_whole(job.entry)
+        with Turn(LARGEST_CONTENT) as turn:
+            head, statistics = read_whole(job.entry, turn)
+            if head.digest != job.digest:
+                return "it was replaced while it was read; run the command again", False
+            return _part_of_one(job, rules, statistics)
     except UnreachableError as error:
         return error.problem, True
     except Exception as error:
         # Whatever somebody has put into a file: it is the file's fault, and no other's.
         return reason_of(error), False
-    if head.digest != job.digest:
-        return "it was replaced while it was read; run the command again", False
-    return statistics
 
 
-def _admitted(statistics: Statistics, rules: Rules) -> tuple[str, dict[tuple[str, str], bytes]]:
-    """The form, and the tallies per place; refused where it could spoil a sum.
-
-    Raises:
-        InputError: It holds more than its share, lacks frames, or contradicts itself.
-    """
-    if _subject_digest(statistics.subject) != rules.subject:
-        raise InputError("it is of other networks or settings than its manifest says", "collect again")
-    tallies = (statistics.overall, *statistics.places.values())
-    if any(_beyond(tally, rules.share) for tally in tallies) or any(
-        abs(value) >> _SIMILARITY_BITS - rules.share.bit_length()
-        for sums in (*statistics.groups, *statistics.periods)
-        for value in sums.integers
-    ):
-        raise InputError("it holds numbers that no camera gives, and that would fill a sum alone", "collect again")
-    try:
-        statistics.coalesced()
-    except MultigraftError as error:
-        raise InputError(error.problem, "collect again") from error
-    form: dict[str, object] = {}
-    fixed = _fixed(statistics.subject)
-    for tally in tallies:
-        for kind, arrays in (("sum", tally.sums), ("count", tally.counts)):
-            for name, array in arrays.items():
-                if tally is statistics.overall and f"{kind}/{name}" in fixed:
-                    continue
-                if form.setdefault(f"{kind}/{name}", list(array.shape)) != list(array.shape):
-                    raise InputError(f"its arrays {printable(name)} are of two lengths", "collect again")
-    if statistics.noise is not None:
-        form["noise"] = repr(statistics.noise.bounds)
-    return _text(form), {place: packed(tally.to_arrays()) for place, tally in statistics.places.items()}
-
-
-@functools.lru_cache(maxsize=4)
-def _subject_digest(subject: Subject) -> str:
-    return digest_of_subject(subject.to_json())
-
-
-@functools.lru_cache(maxsize=4)
-def _fixed(subject: Subject) -> frozenset[str]:
-    """Arrays over all frames whose shapes follow from the taps, and were compared with them when the file was read."""
-    taps = [tap.name for tap in subject.taps]
-    of_one = entries.channel_sums, entries.channel_squares, entries.first_moments, entries.second_moments
-    sums = {name(tap) for name in of_one for tap in taps}
-    sums |= {entries.cross_moments(one, other) for one in taps for other in taps}
-    return frozenset({f"sum/{name}" for name in sums} | {f"count/{entries.value_counts(tap)}" for tap in taps})
-
-
-def _beyond(tally: Tally, share: int) -> bool:
-    """Whether it holds more than its share of a range."""
-    most_sum, most_count = (1 << bits - share.bit_length() for bits in (_SUM_BITS, _COUNT_BITS))
-    sums = (values.to_array()[0] for values in tally.sums.values())
-    return (
-        max(tally.frames, tally.minibatches) > most_count
-        or any(((high > most_sum) | (high < -most_sum)).any() for high in sums)
-        or any(int(np.max(counts, initial=0)) > most_count for counts in tally.counts.values())
-    )
+def _part_of_one(job: Job, rules: Rules, statistics: Statistics) -> Part:
+    form = admit(statistics, rules.subject, rules.share)
+    name, url = files.sha256_of(form.encode()), job.entry.url
+    rows = [Row(url, site, day, packed(tally.to_arrays())) for (site, day), tally in statistics.places.items()]
+    variances = {} if statistics.noise is None else {url: statistics.noise.variance}
+    sums = {(job.key, name): _held_apart(statistics, rules.apart[job.key])}
+    return Part(sums, {name: form}, {url: name}, variances, rows)
 
 
 def _held_apart(statistics: Statistics, apart: Apart) -> Statistics:
@@ -265,7 +195,3 @@ def _held_apart(statistics: Statistics, apart: Apart) -> Statistics:
         places[place] = places[place].merge(tally) if place in places else tally
     statistics.places = places
     return statistics
-
-
-def _text(form: Mapping[str, object]) -> str:
-    return json.dumps(form, sort_keys=True, separators=(",", ":"))

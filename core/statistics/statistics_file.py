@@ -92,18 +92,17 @@ def from_bytes(data: bytes, where: str) -> Statistics:
     Raises:
         InputError: It is something else, damaged, or its schema is newer.
     """
-    return with_manifest(data, where, LARGEST)[1]
+    return with_manifest(data, where, Allowance(len(data), LARGEST))[1]
 
 
-def with_manifest(data: bytes, where: str, most: int) -> tuple[dict[str, Any], Statistics]:
+def with_manifest(data: bytes, where: str, allowance: Allowance) -> tuple[dict[str, Any], Statistics]:
     """As :func:`from_bytes`, with the manifest as it stands in the file.
 
     Args:
         data: The file's content.
         where: What it is called in an error.
-        most: Bytes that it may unpack to.
+        allowance: Bytes that it may unpack to.
     """
-    allowance = Allowance(len(data), most)
     members = _unzip(data, where, allowance)
     try:
         manifest = parse_json(members.pop(MANIFEST))

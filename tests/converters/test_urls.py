@@ -14,6 +14,7 @@ import pytest
 
 from multigraft.converters import urls
 from multigraft.converters.field.collected import Collected
+from multigraft.converters.remote_files import RemoteFiles
 from multigraft.errors import InputError, MissingDependencyError
 from tests.converters.fleet.fleet_files import content
 
@@ -119,6 +120,29 @@ def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path) -> None:
             assert found == {"open/3.mgstats": ""}
         for shut in ("shut", "listed only"):
             (folder / shut).chmod(0o700)
+
+
+def test_what_a_walk_of_fsspec_cannot_list_is_named_there_too(tmp_path: Path) -> None:
+    system = pytest.importorskip("fsspec").filesystem("file")
+    with tempfile.TemporaryDirectory() as shared, _as_nobody(Path(shared)) as folder:
+        for name in ("1.mgstats", "shut/2.mgstats", "open/3.mgstats"):
+            _in_folder(folder / name).write_bytes(b"x")
+        (folder / "4.mgstats").symlink_to("open/3.mgstats")
+        (folder / "gone.mgstats").symlink_to("nowhere")
+        (folder / "shut").chmod(0)
+        everything = {
+            f"{folder}/gone.mgstats": "it is a link that leads nowhere",
+            f"{folder}/shut/": "the folder cannot be listed: Permission denied",
+        }
+        for text, is_pattern in ((str(folder), False), (f"{folder}/**/*.mgstats", True)):
+            there = RemoteFiles(system, text, is_pattern, urls.patiently)
+            whole = {name for name, info in there.found.items() if info["type"] == "file"} - there.problems.keys()
+            assert whole == {f"{folder}/{name}" for name in ("1.mgstats", "4.mgstats", "open/3.mgstats")}
+            assert there.problems == everything
+        shut = RemoteFiles(system, f"{folder}/shut", False, urls.patiently)
+        assert not shut.found and list(shut.problems) == [f"{folder}/shut/"]
+        assert "ls" not in vars(system)
+        (folder / "shut").chmod(0o700)
 
 
 def _in_folder(path: Path) -> Path:
@@ -230,6 +254,9 @@ def test_what_is_found_on_a_host_is_read_there(host: str) -> None:
         (one,) = urls.find(host + name, ".mgstats")
         assert one.url == f"{host}/held/1.mgstats" == urls.address(one.url)
         assert urls.read_start(one, 2) == b"on" and urls.read(one.url, 9) == b"one"
+    pytest.importorskip("fsspec").filesystem("memory").pipe_file("/held/a::b.mgstats", b"odd")
+    odd = {entry.url: entry.problem for entry in urls.find(f"{host}/held", ".mgstats")}
+    assert odd[f"{host}/held/1.mgstats"] == "" and "name it otherwise" in odd[f"{host}/held/a::b.mgstats"]
     (kept,) = urls.find("simplecache::memory://held/1.mgstats", ".mgstats")
     assert kept.url.startswith("simplecache::memory://")
 

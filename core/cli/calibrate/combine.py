@@ -5,8 +5,17 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from multigraft.cli.calibrate.fleet_options import SHOWN, add_fleet_arguments, run_fleet, tell_counted, write_aside
+from multigraft.cli.calibrate.fleet_options import (
+    SHOWN,
+    add_fleet_arguments,
+    ahead_of,
+    run_fleet,
+    tell_ahead,
+    tell_counted,
+    write_aside,
+)
 from multigraft.cli.shared.json_text import json_text
+from multigraft.visible import visible
 
 _LONGEST_NAME = 150
 """Letters; file systems take 255 bytes."""
@@ -53,9 +62,9 @@ def _combine_named(options: argparse.Namespace) -> int:
         }  # fmt: skip
         print(json_text(result))
     else:
-        print(f"{output}: {fleet.frames:,} frames of {files} files, sites {', '.join(sites)}")
+        print(f"{output}: {fleet.frames:,} frames of {files} files, sites {', '.join(map(visible, sites))}")
         for sentence in combined.apart:
-            print(f"- {sentence}")
+            print(f"- {visible(sentence)}")
     return 0
 
 
@@ -90,18 +99,20 @@ def _combine_fleet(options: argparse.Namespace) -> int:
         result = {
             "output": output, "frames": frames, "files": counted.summed, "sites": table.names, "apart": apart,
             "aside": counted.aside, "strange": [one.site for one in table.strange] if table.is_compared else None,
+            "ahead": ahead_of(table),
         } | ({"written": written} if by else {})  # fmt: skip
         print(json_text(result))
         return 0
     sums = f" in {len(written):,} sums" if by else ""
     print(f"{output}: {frames:,} frames of {counted.summed:,} files and {len(table.names):,} sites{sums}")
     tell_counted(counted, aside)
+    tell_ahead(table)
     if table.strange:
-        shown = ", ".join(one.site for one in table.strange[:SHOWN])
+        shown = ", ".join(visible(one.site) for one in table.strange[:SHOWN])
         more = f" and {len(table.strange) - SHOWN:,} more" if len(table.strange) > SHOWN else ""
         print(f"- {len(table.strange):,} sites differ from the rest: {shown}{more} (multigraft calibrate sites)")
     for sentence in apart:
-        print(f"- {sentence}")
+        print(f"- {visible(sentence)}")
     return 0
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import csv
+import datetime
 import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from multigraft.cli.shared.settings_options import check_folder, check_output
+from multigraft.visible import visible
 
 if TYPE_CHECKING:
     from multigraft.converters.fleet.gathering import Counted, Gathering
+    from multigraft.converters.fleet.sites import Sites
 
 SHOWN = 10
 """Files and sites that are named on a terminal; the lists have all."""
@@ -72,7 +75,31 @@ def tell_counted(counted: Counted, aside: str | None) -> None:
     again = f", {counted.reused:,} of them by a run before" if counted.reused else ""
     left_out = f", {counted.excluded:,} left out" if counted.excluded else ""
     print(f"{counted.summed:,} of {counted.files:,} files count{again}{left_out}; {rate:,.0f} a second")
+    for pattern in counted.idle:
+        print(f"--exclude {visible(pattern)} fits no address and no site")
     if aside is not None:
         print(f"{len(counted.aside):,} are set aside, all of them in {aside}:")
         for url, reason in list(counted.aside.items())[:SHOWN]:
-            print(f"- {url}: {reason}")
+            print(f"- {visible(url)}: {visible(reason)}")
+
+
+def ahead_of(sites: Sites) -> dict[str, str]:
+    """Site to the first of its days that are still to come: its clock is ahead.
+
+    A day has begun somewhere on earth before it does by UTC.
+    """
+    tomorrow = (datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1)).date().isoformat()
+    ahead: dict[str, str] = {}
+    for site, day in zip(sites.site, sites.day, strict=True):
+        if day > tomorrow:
+            ahead.setdefault(site, day)
+    return ahead
+
+
+def tell_ahead(sites: Sites) -> None:
+    """Name the sites whose clocks are ahead."""
+    ahead = ahead_of(sites)
+    if ahead:
+        shown = ", ".join(f"{visible(site)} ({day})" for site, day in list(ahead.items())[:SHOWN])
+        more = f" and {len(ahead) - SHOWN:,} more" if len(ahead) > SHOWN else ""
+        print(f"- the clocks of {len(ahead):,} sites are ahead: {shown}{more}")

@@ -5,8 +5,17 @@ from __future__ import annotations
 import argparse
 import dataclasses
 
-from multigraft.cli.calibrate.fleet_options import SHOWN, add_fleet_arguments, run_fleet, tell_counted, write_aside
+from multigraft.cli.calibrate.fleet_options import (
+    SHOWN,
+    add_fleet_arguments,
+    ahead_of,
+    run_fleet,
+    tell_ahead,
+    tell_counted,
+    write_aside,
+)
 from multigraft.cli.shared.json_text import json_text
+from multigraft.visible import visible
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,16 +50,17 @@ def execute(options: argparse.Namespace) -> int:
         result = {
             "output": output, "rows": len(sites.site), "sites": len(sites.names),
             "strange": [dataclasses.asdict(one) for one in sites.strange] if sites.is_compared else None,
-            "aside": gathering.counted.aside,
+            "aside": gathering.counted.aside, "ahead": ahead_of(sites),
         }  # fmt: skip
         print(json_text(result))
         return 0
     print(f"{output}: {len(sites.site):,} rows of {len(sites.names):,} sites")
     tell_counted(gathering.counted, aside)
+    tell_ahead(sites)
     if not sites.is_compared:
         print("too few sites to tell which differ from the rest")
     elif sites.strange:
         print(f"{len(sites.strange):,} sites differ from the rest:")
     for one in sites.strange[:SHOWN]:
-        print(f"- {one.site}: {one.of}, {one.effect:.1f} standard deviations of sites")
+        print(f"- {visible(one.site)}: {one.of}, {one.effect:.1f} standard deviations of sites")
     return 0

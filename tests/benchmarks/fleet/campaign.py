@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,9 @@ from tests.converters.fleet.s3_server import environment, failing, put, serving
 
 KILLS = 20
 ORDERS = (1, 2, 3)
+PARTS = ("growth", "orders", "faults")
+"""How time grows; three engines in these orders; what reads that fail, a worker's death and kills change."""
+
 _FAILING_ONE_IN = 10
 _READS_FAIL = "plain, reads fail"
 _ROOT = Path(__file__).parents[3]
@@ -44,13 +47,16 @@ def run(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--beam", type=os.path.abspath, help="the Python of an environment with multigraft[beam]; default: this one"
     )
+    parser.add_argument(
+        "--only", choices=PARTS, action="append", help="a part of the whole; may be given several times"
+    )
     options = parser.parse_args(arguments)
     keep = options.keep.absolute()
     files = made(keep / f"files-{options.files}", options.files)
     record = Record(keep / f"runs-{options.files}.jsonl")
     with serving() as port:
         put(port, files.contents())
-        _Campaign(files, record, keep, port, options.beam or sys.executable).show()
+        _Campaign(files, record, keep, port, options.beam or sys.executable).show(options.only or PARTS)
 
 
 class _Campaign:
@@ -60,30 +66,30 @@ class _Campaign:
         self._files, self._record, self._keep, self._port, self._beam = files, record, keep, port, beam
         self._rows: list[list[str]] = []
 
-    def show(self) -> None:
-        """Do what is not done yet, and print the tables."""
+    def show(self, parts: Sequence[str]) -> None:
+        """Do what is not done yet of these parts, and print the tables."""
         count = self._files.count
-        self._told("plain", 1, count, is_local=True)
-        growing = [self._told("plain", 1, some) for some in (100, 1000, 10_000) if some < count]
-        whole = [self._told(engine, seed, count) for seed in ORDERS for engine in ("plain", "dask", "beam")]
-        growing.append(whole[0])
-        unsure = self._told(_READS_FAIL, 4, count)
-        killed = self._told(KILLED, 5, count)
-        ended = self._record.get("kills", lambda: self._kills(whole[0]["wall_s"]))
+        found: list[Callable[[], None]] = []
+        growing = [self._told("plain", 1, some) for some in (100, 1000, 10_000) if some < count and "growth" in parts]
+        whole = [self._told("plain", 1, count)]
+        if "growth" in parts:
+            self._told("plain", 1, count, is_local=True)
+            found.append(lambda: _grown([*growing, whole[0]]))
+        if "orders" in parts:
+            engines = [(engine, seed) for seed in ORDERS for engine in ("plain", "dask", "beam")]
+            every = [self._told(engine, seed, count) for engine, seed in engines[1:]]
+            found.append(lambda: _same([whole[0], *every], f"{len(engines)} runs, engines in {len(ORDERS)} orders"))
+        if "faults" in parts:
+            unsure, killed = self._told(_READS_FAIL, 4, count), self._told(KILLED, 5, count)
+            ended = self._record.get("kills", lambda: self._kills(whole[0]["cpu_s"]))
+            found.append(lambda: _endured(whole[0], unsure, killed, ended))
         print_table(
             f"{count:,} files of {self._bytes() / 1000:.0f} kB on average in moto's S3, {usable_cores()} cores",
             ("engine", "order", "files", "s", "files/s", "processor, s", "peak, MiB", "of a child", "load", "sum"),
             self._rows,
         )
-        print(f"files a second, from {growing[0]['files']:,} to {count:,} files: "
-              + ", ".join(f"{one['files'] / one['seconds']:.0f}" for one in growing))  # fmt: skip
-        _same(whole, f"{len(whole)} runs, three engines in {len(ORDERS)} orders")
-        print(f"of {unsure['reads']:,} reads {unsure['failed']:,} failed")
-        _same([whole[0], unsure], f"one read in {_FAILING_ONE_IN} failing")
-        _same([whole[0], killed], "a worker of Dask killed")
-        print(f"killed {ended['kills']} times, {ended['whole']} runs in between ended; "
-              f"left behind: {ended['left'] or 'nothing'}")  # fmt: skip
-        _same([whole[0], ended], "the process killed")
+        for show in found:
+            show()
         _named("broken files", self._files.broken, whole[0]["aside"])
         _named("sites with another camera", self._files.strange, whole[0]["strange"])
 
@@ -139,7 +145,11 @@ class _Campaign:
         return found | {"wall_s": time.monotonic() - started, "load": os.getloadavg()[0]}
 
     def _kills(self, longest_s: float) -> dict[str, Any]:
-        """Kill the process at random moments of a run; the next run goes on, in another order."""
+        """Kill the process at random moments of a run; the next run goes on, in another order.
+
+        Args:
+            longest_s: Of the processor, of a whole run: other work does not stretch it.
+        """
         print(f"{KILLS} kills ...", file=sys.stderr)
         folder = self._keep / "killed"
         shutil.rmtree(folder, ignore_errors=True)
@@ -162,6 +172,20 @@ class _Campaign:
         told = self._ran("plain", 99, source, output, self._port)
         left = sorted(path.name for path in folder.iterdir() if path != output)
         return told | {"sha256": sha256_of(output.read_bytes()), "kills": kills, "whole": whole, "left": left}
+
+
+def _grown(runs: Sequence[dict[str, Any]]) -> None:
+    rates = ", ".join(f"{one['files'] / one['seconds']:.0f}" for one in runs)
+    print(f"files a second, from {runs[0]['files']:,} to {runs[-1]['files']:,} files: {rates}")
+
+
+def _endured(whole: dict[str, Any], unsure: dict[str, Any], killed: dict[str, Any], ended: dict[str, Any]) -> None:
+    print(f"of {unsure['reads']:,} reads {unsure['failed']:,} failed")
+    _same([whole, unsure], f"one read in {_FAILING_ONE_IN} failing")
+    _same([whole, killed], "a worker of Dask killed")
+    left = ended["left"] or "nothing"
+    print(f"killed {ended['kills']} times, {ended['whole']} runs in between ended; left behind: {left}")
+    _same([whole, ended], "the process killed")
 
 
 def _same(runs: Sequence[dict[str, Any]], what: str) -> None:

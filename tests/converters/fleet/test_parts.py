@@ -16,7 +16,6 @@ from multigraft.converters.fleet.packing import packed, unpacked
 from multigraft.converters.fleet.parts import ALL_SITES, EVER, Job, Part, Rules, part_of
 from multigraft.converters.urls import Entry
 from multigraft.statistics import statistics_file
-from multigraft.statistics.tally import Tally
 from tests.converters.fleet.fleet_files import BOMB, BROKEN, content, site, with_arrays
 
 NUMBERS = range(9)
@@ -85,24 +84,20 @@ def test_a_file_that_is_replaced_while_it_is_read_does_not_count(jobs: list[Job]
 
 def test_each_file_may_fill_its_share_of_a_range_and_no_more(jobs: list[Job], tmp_path: Path) -> None:
     made = site(60)
-    made.places = {place: tally.merge(Tally()) for place, tally in made.places.items()}
-    ((_, tally),) = made.places.items()
-    tally.counts["brightness"][0] = 1 << 50
+    made.overall.counts["values/garment/relu1"][0] = 1 << 50
     large = job(tmp_path / "large.mgstats", statistics_file.to_bytes(made, 1))
     assert part_of((large,), rules_for(jobs[0], share=100)).form_of
     assert "fill a sum alone" in part_of((large,), rules_for(jobs[0], share=10_000)).aside[large.entry.url]
 
 
-@pytest.mark.parametrize("name", ["sum/values/x", "sum/first/x", "count/channel/x"])
-@pytest.mark.parametrize("member", ["overall.npz", "place-0.npz"])
-def test_arrays_of_no_tap_are_of_a_form_too(jobs: list[Job], tmp_path: Path, name: str, member: str) -> None:
+def test_histograms_of_other_lengths_are_of_another_form(jobs: list[Job], tmp_path: Path) -> None:
     odd = []
     for length in (3, 4):
 
-        def add(arrays: dict[str, Any], length: int = length) -> None:
-            arrays[name] = np.zeros((2, length) if name.startswith("sum/") else length, np.int64)
+        def change(arrays: dict[str, Any], length: int = length) -> None:
+            arrays["count/roughness"] = np.zeros(length, np.int64)
 
-        odd.append(job(tmp_path / f"{length}.mgstats", with_arrays(content(50 + length), add, member)))
+        odd.append(job(tmp_path / f"{length}.mgstats", with_arrays(content(50 + length), change)))
     part = part_of((*jobs[:2], *odd), rules_for(jobs[0], "nothing"))
     assert not part.aside and len(part.sums) == 3
 

@@ -84,7 +84,7 @@ def test_the_table_opens_elsewhere(table: Sites, tmp_path: Path) -> None:
 
 
 def test_the_page_is_whole_and_escapes_what_devices_call_themselves(table: Sites) -> None:
-    counted = Counted(70, 65, {f"s3://x/{HOSTILE}": "it is <b>damaged</b>"}, 0, 0, 1.0)
+    counted = Counted(70, 65, {f"s3://x/{HOSTILE}": "it is <b>damaged</b>"}, 0, (), 0, 1.0)
     text = page(table, None, counted, "Halls & yards")
     assert "<script" not in text and "\x1b" not in text and "<b>damaged" not in text
     assert "site-00007" in text and "Halls &amp; yards" in text and "http" not in text.replace("http-equiv", "")
