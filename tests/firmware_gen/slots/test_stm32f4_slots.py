@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import zlib
 from pathlib import Path
@@ -24,7 +23,7 @@ from tests.firmware_gen.slots.flash_controller import PowerFailureError, sectors
 
 pytestmark = needs_tools
 BOARD = BOARDS["netduinoplus2-slots"]
-CUTS = int(os.environ.get("MULTIGRAFT_FLASH_CUTS", "8"))
+CUTS = 8
 """200 take a minute of a processor."""
 
 
