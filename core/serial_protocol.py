@@ -153,7 +153,7 @@ IMAGE_INFO = struct.Struct("<II24s")
 """The last bytes of an image for a board with two slots: IMAGE_MAGIC, the address it runs at, board (0-padded)."""
 UPDATE_SLOTS_REPLY = struct.Struct("<BIIII")
 """The slot that runs (NO_SLOT: none), the address that an image for the other one runs at, bytes it may have; bytes and
-CRC-32 of the image that runs."""
+CRC-32 of the image that runs, 0 bytes where another one runs from the next start on."""
 NO_SLOT = 0xFF
 UPDATE_BEGIN_REQUEST = struct.Struct("<IIII24s")
 """Bytes of the image, its CRC-32 and its IMAGE_INFO; the reply is the slot number, u8."""

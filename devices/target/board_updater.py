@@ -43,7 +43,7 @@ class BoardUpdater:
         return self._requests.ask(Kind.UPDATE_SLOTS, b"", replies.slots, works=True)
 
     def runs(self, images: Sequence[bytes]) -> bool:
-        """Whether one of ``images`` is what runs, so that there is nothing to write.
+        """Whether one of ``images`` is what runs, now and from the next start on, so that there is nothing to write.
 
         Raises:
             DeviceError: The device does not answer.

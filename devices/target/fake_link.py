@@ -38,7 +38,7 @@ class FakeFirmware:
         forget: Sets variables to their initial values. None is a model without variables.
         slot: Which of two slots runs; None is a board that takes no updates.
         learning: The layer that it solves anew; None is firmware that learns nothing.
-        run_addresses: Of images in the slots.
+        run_addresses: Of images in the slots. Where they differ, an update runs from the next start on.
     """
 
     inputs: Sequence[TargetTensor]
@@ -61,6 +61,7 @@ class FakeFirmware:
     def __post_init__(self) -> None:
         self._decoder = protocol.Decoder()
         self._running = b""
+        self._committed: bytes | None = None
         self._start()
 
     def _start(self) -> None:
@@ -74,6 +75,7 @@ class FakeFirmware:
         self._picture = np.empty((0, 0, 1), np.uint8)
         self._last: tuple[int, int, bytes] = (-1, 0, b"")
         self._image: tuple[bytearray, int] | None = None
+        self._run_committed()
         if self.learning is not None:
             self.learning.restart()
         self._reset_reason = getattr(self, "_reset_reason", protocol.ResetReason.POWER_ON)
@@ -269,7 +271,7 @@ class FakeFirmware:
     def _update_slots(self, payload: bytes) -> bytes:
         if self.slot is None:
             raise RefusedError(ErrorCode.UNKNOWN_KIND)
-        image = self._running
+        image = self._running if self._committed is None else b""
         return protocol.UPDATE_SLOTS_REPLY.pack(
             self.slot, self.run_addresses[1 - self.slot], MOST_IMAGE_BYTES, len(image), zlib.crc32(image)
         )
@@ -282,7 +284,7 @@ class FakeFirmware:
             raise RefusedError(ErrorCode.WRONG_IMAGE)
         if protocol.IMAGE_INFO.pack(*said) != self._image_info():
             raise RefusedError(ErrorCode.OTHER_IMAGE)
-        self._image = bytearray(size), crc
+        self._image, self._committed = (bytearray(size), crc), None
         return bytes([1 - self.slot])
 
     def _update_write(self, payload: bytes) -> bytes:
@@ -298,10 +300,16 @@ class FakeFirmware:
             raise RefusedError(ErrorCode.WRONG_IMAGE)
         if not self._image[0].endswith(self._image_info()):
             raise RefusedError(ErrorCode.OTHER_IMAGE)
-        self.slot = 1 - self.slot
-        self._running = bytes(self._image[0])
+        self._committed = bytes(self._image[0])
         self._image = None
+        if len(set(self.run_addresses)) == 1:
+            self._run_committed()
         return b""
+
+    def _run_committed(self) -> None:
+        if self.slot is not None and self._committed is not None:
+            self.slot = 1 - self.slot
+            self._running, self._committed = self._committed, None
 
     def _image_info(self) -> bytes:
         assert self.slot is not None

@@ -116,7 +116,7 @@ class TargetSlots:
         running: The slot, None for none.
         run_address: Of an image for the other slot.
         room_bytes: That such an image may have.
-        running_bytes: Bytes of the image that runs.
+        running_bytes: Bytes of the image that runs; 0 where another one runs from the next start on.
         running_crc: Its CRC-32.
     """
 

@@ -272,10 +272,20 @@ def _serial(uart: Uart) -> str:
     return f"The serial port{where} runs at {uart.baud} baud, 8N1. CMake builds the same: `cmake --preset frames`."
 
 
-def _readme(project: Project, board: Board) -> str:
-    flash = (
-        f"    multigraft flash . --port PORT      # {board.flashing.method}\n" if board.flashing and board.uart else ""
+def _flash_commands(board: Board) -> str:
+    if board.flashing is None or board.uart is None:
+        return ""
+    command = "    multigraft flash . --port PORT"
+    if board.slots is None:
+        return f"{command}      # {board.flashing.method}\n"
+    return (
+        f"{command} --factory # once: boot loader and first image, by {board.flashing.method}\n"
+        f"{command}      # from then on: into the slot that does not run\n"
     )
+
+
+def _readme(project: Project, board: Board) -> str:
+    flash = _flash_commands(board)
     verify = "    multigraft firmware verify . --qemu # golden vectors, bit for bit\n" if board.qemu else ""
     tasks = "".join(f"- bit {bit}: {visible(task.name)}\n" for bit, task in enumerate(project.tasks))
     make = "make" if board.uart else "make library"

@@ -110,6 +110,8 @@ def main() -> None:
     parser.add_argument("--tflm", type=Path, metavar="FOLDER")
     parser.add_argument("--gemmlowp", type=Path, metavar="FOLDER")
     options = parser.parse_args()
+    if not options.cmsis and not (options.tflm and options.gemmlowp):
+        parser.error("give --cmsis, or --tflm with --gemmlowp: there is nothing to stand beside")
     chosen = [layers_of(path.read_bytes()) for path in options.model or ()]
     for board in map(BOARDS.__getitem__, options.board or ON_BOARDS):
         for layers in chosen or [{title: make() for title, make in LAYERS.items()}]:

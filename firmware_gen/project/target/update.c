@@ -80,9 +80,10 @@ static int make_room(uint32_t end) {
 }
 
 int32_t update_slots(uint8_t *out) {
-    slot_header header = {0, 0, 0, 0, 0};
+    slot_header header = {0, 0, 0, 0, 0}, next;
     const uint32_t running = running_slot();
-    if (running != SLOT_NONE && !slot_header_of(running, &header)) {
+    /* What gives way to another image at the next start is not told: whoever wants it has to write it again. */
+    if (running != SLOT_NONE && (!slot_header_of(running, &header) || slot_to_run(&next) != running)) {
         header.length = 0;
     }
     uint8_t *p = out;

@@ -226,7 +226,8 @@ def test_updates_go_to_the_other_slot_and_a_device_that_names_a_third_is_refused
 
 def test_an_image_that_does_not_fit_the_free_slot_is_refused_before_anything_is_erased() -> None:
     firmware = replace(fake_firmware(), slot=0, run_addresses=(0x0800_4200, 0x0808_0200))
-    updater = BoardUpdater(target_of(lambda message: None, firmware))
+    target = target_of(lambda message: None, firmware)
+    updater = BoardUpdater(target)
     first, second, other = (
         bytes(64) + info.packed()
         for info in (
@@ -244,8 +245,12 @@ def test_an_image_that_does_not_fit_the_free_slot_is_refused_before_anything_is_
     with pytest.raises(DeviceError, match="is 32 bytes larger than a slot"):
         updater.update([bytes(MOST_IMAGE_BYTES) + second[-32:]])
     assert not {Kind.UPDATE_BEGIN, Kind.UPDATE_WRITE} & set(firmware.received)
-    assert updater.update([first, second]) == 1
-    assert updater.update([first, second]) == 0
+    for slot in (1, 0):
+        for _ in range(2):
+            assert updater.update([first, second]) == slot
+            assert not updater.runs([first, second])
+        target.reset()
+        assert updater.runs([first, second])
 
 
 def test_what_goes_through_a_tensor_lies_within_its_type() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from multigraft.cli.shared.board_options import EMULATED_TIMEOUT_S
 from multigraft.devices.target.board_learner import BoardLearner
 from multigraft.devices.target.fake_learning import FakeLearning
 from multigraft.devices.target.fake_link import FakeFirmware, FakeLink
@@ -36,7 +37,6 @@ from tests.firmware_gen.boards.test_boards import needs_tools
 from tests.firmware_gen.host import evaluate
 from tests.firmware_gen.learning.glyphs import FEATURES, SIDE, drawn, network, some_digits
 
-EMULATED_S = 60
 CLASSES = 11
 SHOWN, KEPT, ASKED = 12, 2, 4
 
@@ -90,7 +90,7 @@ def emulated(name: str, learning: Learning, folder: Path) -> Iterator[Target]:
     build_folder(folder)
     with EmulatedBoard(board, folder / "build/frames/firmware.elf") as device, SerialLink(device.port) as link:
         device.resume()
-        yield Target(link, timeout_s=EMULATED_S)
+        yield Target(link, timeout_s=EMULATED_TIMEOUT_S)
 
 
 @pytest.mark.parametrize(

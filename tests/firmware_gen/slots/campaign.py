@@ -136,7 +136,7 @@ class Campaign:
         """One cut in an update that begins with a start; about one in ten comes before the update."""
         self.machine.start()
         flash = self.machine.flash
-        before = flash.words.copy()
+        before, operations_before = flash.words.copy(), flash.operations
         wanted, confirmed = 1 - self._running, False
         image = self._made.programs[wanted][0]
         # The running header once more, the first sector, the image and its header; further sectors move them by a few.
@@ -161,19 +161,24 @@ class Campaign:
             confirmed = True
         except DeviceError:
             assert not self.machine.is_on
-        self._running_slot_is_as_before(before)
+        self._running_slot_is_as_before(before, operations_before)
         version = same_at_every_start(self.machine)
         assert version == wanted if confirmed else version in (self._running, wanted)
         self.seen[where] += 1
         self.seen["the new image ran afterwards" if version == wanted else "the old image ran afterwards"] += 1
         self._running = version
 
-    def _running_slot_is_as_before(self, before: Array) -> None:
-        starts = [(start - BASE) // 4 for start in self._slots.starts]
-        words = self._slots.size // 4
-        images = [slice(start + self._slots.header // 4, start + words) for start in starts]
-        assert any(np.array_equal(self.machine.flash.words[image], before[image]) for image in images)
-        assert np.array_equal(self.machine.flash.words[: starts[0]], before[: starts[0]])
+    def _running_slot_is_as_before(self, before: Array, operations: int) -> None:
+        flash, slots, ran = self.machine.flash, self._slots, self.machine.vectors
+        for start in slots.starts:
+            if ran == start + slots.header:
+                image = slice((ran - BASE) // 4, (start + slots.size - BASE) // 4)
+                assert np.array_equal(flash.words[image], before[image])
+                break
+        else:
+            assert flash.operations == operations, "the boot loader wrote the flash"
+        boot = slice((slots.starts[0] - BASE) // 4)
+        assert np.array_equal(flash.words[boot], before[boot])
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ unicorn = pytest.importorskip("unicorn", reason="unicorn: pip install unicorn")
 from unicorn import arm_const  # noqa: E402  (after the skip)
 
 PERIPHERALS, RCC, FLASH, GPIOA, SYSTEM = 0x4002_3000, 0x4002_3800, 0x4002_3C00, 0x4002_0000, 0xE000_E000
-AIRCR = 0xE000_ED0C
+VTOR, AIRCR = 0xE000_ED08, 0xE000_ED0C
 RXNE, TC, TXE = 1 << 5, 1 << 6, 1 << 7
 IDLE_POLLS = 3
 HANG_US = 120_000_000
@@ -80,6 +80,11 @@ class Machine:
         self._polls = 0
         self.is_on = True
         self._jump_to_reset()
+
+    @property
+    def vectors(self) -> int:
+        """Address of the vectors in use: of the image that runs, or of another place where none was begun yet."""
+        return int.from_bytes(self._uc.mem_read(VTOR, 4), "little")
 
     def _jump_to_reset(self) -> None:
         self._uc.reg_write(arm_const.UC_ARM_REG_SP, int(self.flash.words[0]))

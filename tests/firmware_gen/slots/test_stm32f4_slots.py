@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from multigraft import serial_protocol as protocol
+from multigraft.cli.shared.board_options import EMULATED_TIMEOUT_S
 from multigraft.devices.target.board_updater import BoardUpdater
 from multigraft.devices.target.image_info import ImageInfo
 from multigraft.devices.target.target import Target
@@ -55,6 +56,24 @@ def test_an_update_runs_from_the_next_start_on_and_erases_no_more_than_it_needs(
     assert machine.flash.faults == []
     # An image of 7 KB takes one sector of either slot: number 1 has 16 KiB, number 8 has 128.
     assert machine.flash.erases == {8: 2, 1: 1}
+
+
+def test_an_image_that_gives_way_at_the_next_start_is_written_again(made: Built) -> None:
+    """An update was committed, and its board not started again: what runs is not what will run."""
+    machine = factory_fresh(BOARD, made)
+    target, _ = connected(machine)
+    updater = BoardUpdater(target)
+    first, second = made.programs
+    assert updater.update(second) == 1
+    assert version_of(target) == 0
+    assert updater.slots().running == 0
+    assert not updater.runs(first)
+    assert updater.update(first) == 1
+    machine.start()
+    target, _ = connected(machine)
+    assert version_of(target) == 0
+    assert BoardUpdater(target).slots().running == 1
+    assert machine.flash.faults == []
 
 
 def test_updates_cut_off_anywhere_leave_the_old_or_the_new_image(made: Built) -> None:
@@ -186,7 +205,7 @@ def test_qemu_runs_the_first_slot_and_refuses_an_update_which_takes_a_flash_cont
 ) -> None:
     with EmulatedBoard(BOARD, folder / "build/frames/firmware.elf") as emulated, TerminalLink(emulated.port) as link:
         emulated.resume()
-        target = Target(link, timeout_s=60)
+        target = Target(link, timeout_s=EMULATED_TIMEOUT_S)
         assert version_of(target) == 1
         with pytest.raises(DeviceError, match="could not write its flash"):
             BoardUpdater(target).update(made.programs[0])

@@ -148,6 +148,32 @@ def test_flash_updates_a_board_with_slots(tmp_path: Path, capsys: pytest.Capture
         assert main(["firmware", "verify", str(folder), "--port", emulated.port, *WAITS]) == 0
 
 
+def test_boot_loader_and_first_image_are_written_by_the_boards_tool(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = golden_project(tmp_path / "slots", "nucleo-f446re-slots")
+    plain = golden_project(tmp_path / "plain", "nucleo-f446re")
+    factory = ["flash", str(folder), "--factory", "--dry-run"]
+    assert main(factory) == 2
+    assert "boot.bin does not exist; build it with" in capsys.readouterr().err
+    image = folder / "build/frames/firmware.bin"
+    image.parent.mkdir(parents=True)
+    (folder / "build/boot.bin").write_bytes(b"boot loader")
+    image.write_bytes(b"image")
+    assert main(factory) == 0
+    said = capsys.readouterr().out
+    assert "factory.bin" in said and "0x08000000" in said
+    content = image.with_name("factory.bin").read_bytes()
+    assert content.startswith(b"boot loader\xff") and content[0x4200:] == b"image"
+    for command, why in (
+        ([*factory, "--image", str(image)], "--factory writes the images of the project; leave out --image"),
+        (["flash", str(folder), "--dry-run"], "or --factory to write boot loader and first image"),
+        (["flash", str(plain), "--factory"], "nucleo-f446re has no slots; leave out --factory"),
+    ):
+        assert main(command) == 2
+        assert why in capsys.readouterr().err
+
+
 def test_boards_and_ports_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["devices", "boards", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)

@@ -125,3 +125,15 @@ def test_golden_vectors_hold_no_objects(command: list[str], tmp_path: Path) -> N
     np.savez(tmp_path / "fw" / "golden.npz", **{"input/frame": np.array([print], dtype=object)})
     with pytest.raises(InputError, match="fw has no golden vectors"):
         ProjectFolder.open(Path("fw")).golden()
+
+
+def test_a_project_says_how_its_boot_loader_comes_onto_the_board(tmp_path: Path) -> None:
+    (tmp_path / "net.tflite").write_bytes(residual())
+    for board, commands in (
+        ("nucleo-f446re-slots", ["multigraft flash . --port PORT --factory", "multigraft flash . --port PORT"]),
+        ("nucleo-f446re", ["multigraft flash . --port PORT"]),
+    ):
+        folder = tmp_path / board
+        assert main(["firmware", str(tmp_path / "net.tflite"), "--board", board, "-o", str(folder)]) == 0
+        lines = (folder / "README.md").read_text().splitlines()
+        assert [line.partition("#")[0].strip() for line in lines if "multigraft flash" in line] == commands
