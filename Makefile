@@ -102,12 +102,12 @@ kills: $(VENV)/.ready-dev
 	$(BIN)/multigraft setup-onnx2tf
 	nice $(BIN)/python -m tests.attack.kills --kills $(or $(KILLS),60)
 
-# Opt-in: half an hour. As root a full disk is among them, and with OpenSSH's server real connections.
 # Opt-in: updates of STM32F4 boards by their own flash driver, cut off at random points, in Unicorn.
 flash-cuts: $(VENV)/.ready-dev
 	nice $(BIN)/python -m tests.firmware_gen.slots.campaign --board netduinoplus2-slots --cuts $(or $(CUTS),200)
 	nice $(BIN)/python -m tests.firmware_gen.slots.campaign --board nucleo-f446re-slots --cuts $(or $(CUTS),200)
 
+# Opt-in: half an hour. As root a full disk is among them, and with OpenSSH's server real connections.
 cuts: $(VENV)/.ready-dev
 	nice $(BIN)/python -m tests.runtime.deploy.cuts --deploys $(or $(CUTS),500)
 
