@@ -156,7 +156,8 @@ def _check_frames(statistics: Statistics) -> None:
         raise InputError("its sites and days are of another number of frames than its sums", _AGAIN)
     for tally in places:
         seen = max(tally.frames, tally.count_of(entries.CROPS))
-        if any(int(counts.sum()) > seen for counts in tally.counts.values()):
+        # Sums of int64 wrap around.
+        if any(int(counts.max(initial=0)) > seen or int(counts.sum()) > seen for counts in tally.counts.values()):
             raise InputError(f"it counts more than the {seen:,} frames or crops of a site and day", _AGAIN)
         for name in tally.sums:
             group = name.removeprefix(entries.drift_means(""))

@@ -58,6 +58,10 @@ def assign(store: RunStore, by: Sequence[str], exclude: Sequence[str]) -> tuple[
             "day": days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}",
         }
         keys.append((url, " ".join(of[part] for part in by)))
+    # What was set aside unread has no site, and an address all the same.
+    for (url,) in store.rows("SELECT url FROM file") if idle else ():
+        for pattern in [pattern for pattern in idle if fnmatch.fnmatchcase(url, pattern)]:
+            del idle[pattern]
     store.set_state(EXCLUDED, excluded)
     store.set_keys(keys)
     return tuple(idle)

@@ -144,15 +144,20 @@ def _advice_on_classes(network: Network, evidence: Evidence) -> list[str]:
     if network.answer is not None or len(answers) < LEAST_JUDGED:
         return []
     values = answers.reshape(len(answers), -1)
-    is_score = values.shape[1] == 1
+    is_score = values.shape[1] == 1 and values.dtype.kind == "f"
     limit = score_limit(values)
-    counts = np.bincount((values > limit)[:, 0] if is_score else values.argmax(axis=1))
+    if values.dtype.kind != "f":
+        # Numbers of classes, which the network has chosen itself.
+        classes, said = np.unique(values[:, 0], return_inverse=True)
+    else:
+        classes, said = None, (values > limit)[:, 0] if is_score else values.argmax(axis=1)
+    counts = np.bincount(said)
     others = len(answers) - int(counts.max())
     if others >= max(1, LEAST_FOUND * len(answers)):
         return []
-    top = int(counts.argmax())
+    top = int(counts.argmax()) if classes is None else int(classes[counts.argmax()])
     # Of a network with several outputs the labels may be another output's.
-    label = repr(network.labels[top]) if top < len(network.labels) else f"class {top}"
+    label = repr(network.labels[top]) if 0 <= top < len(network.labels) else f"class {top}"
     if is_score:
         label = f"a score {'above' if top else 'of at most'} {limit:g}"
     return [

@@ -142,8 +142,12 @@ def _answered(argv: Sequence[str]) -> int:
         except KeyboardInterrupt:
             return _interrupted()
         except Exception as error:
-            # Libraries put exceptions of their own in the place of one that they did not expect.
-            return _interrupted() if came else _failed(error)
+            # Libraries put exceptions of their own in the place of one that they did not expect. What is ours or the
+            # system's may be news: answers up to an interrupt that found no space, for instance.
+            if came and not isinstance(error, MultigraftError | OSError):
+                return _interrupted()
+            code = _failed(error)
+            return _interrupted() if came else code
 
 
 @contextlib.contextmanager

@@ -237,11 +237,13 @@ def _find(tool: str) -> list[str] | None:
     found = shutil.which(tool) or shutil.which(tool, path=beside)
     if found is None:
         return None
+    if Path(found).parent != Path(beside):
+        # Of others the first line is no concern, and some may be run and not be read.
+        return [found]
     # A script's first line cannot name an interpreter in a folder with a space (execve(2)), and pip writes such lines.
     with Path(found).open("rb") as script:
         first = script.readline(4096)
-    is_python = first.startswith(b"#!") and b"python" in first
-    return [sys.executable, found] if is_python and Path(found).parent == Path(beside) else [found]
+    return [sys.executable, found] if first.startswith(b"#!") and b"python" in first else [found]
 
 
 def _pieces(process: subprocess.Popen[bytes]) -> Iterator[str]:

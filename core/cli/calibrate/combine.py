@@ -99,7 +99,7 @@ def _combine_fleet(options: argparse.Namespace) -> int:
         result = {
             "output": output, "frames": frames, "files": counted.summed, "sites": table.names, "apart": apart,
             "aside": counted.aside, "strange": [one.site for one in table.strange] if table.is_compared else None,
-            "ahead": ahead_of(table),
+            "ahead": ahead_of(table), "idle": counted.idle,
         } | ({"written": written} if by else {})  # fmt: skip
         print(json_text(result))
         return 0

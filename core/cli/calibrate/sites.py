@@ -50,7 +50,7 @@ def execute(options: argparse.Namespace) -> int:
         result = {
             "output": output, "rows": len(sites.site), "sites": len(sites.names),
             "strange": [dataclasses.asdict(one) for one in sites.strange] if sites.is_compared else None,
-            "aside": gathering.counted.aside, "ahead": ahead_of(sites),
+            "aside": gathering.counted.aside, "ahead": ahead_of(sites), "idle": gathering.counted.idle,
         }  # fmt: skip
         print(json_text(result))
         return 0

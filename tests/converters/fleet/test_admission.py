@@ -100,6 +100,7 @@ LIES: dict[str, tuple[str, Callable[[Arrays], None], str]] = {
     "frames of a place": ("place-0.npz", add("size", np.array([97, 12])), "another number of frames"),
     "minibatches of a place": ("place-0.npz", add("size", np.array([96, 1 << 40])), "another number of frames"),
     "counts of more frames": ("place-0.npz", _scaled("count/sharpness", 2), "more than the 96 frames"),
+    "counts that wrap to none": ("place-0.npz", add("count/brightness", np.full(64, 1 << 58)), "than the 96 frames"),
     "squares below zero": ("place-0.npz", _negative_squares, "image contradict their squares"),
     "no squares": ("place-0.npz", _scaled("sum/drift2/digit", 0), "digit contradict their squares"),
     "no float32": ("overall.npz", _wide, "no float32"),

@@ -79,6 +79,15 @@ def test_a_single_score_on_one_side_of_all_frames_is_warned_of(fires: int, warni
     assert len(said) == warnings and all(told in sentence for sentence in said)
 
 
+@pytest.mark.parametrize("shape", [(100,), (100, 1)])
+def test_classes_that_a_network_chose_itself_are_no_scores(shape: tuple[int, ...]) -> None:
+    frames, network = [np.zeros((8, 8), np.uint8)] * 100, residual_network("plain", 0)
+    classes = np.arange(100).reshape(shape) % 7 + 1
+    assert not advice_on_answers(network, Evidence(frames, frames, {"plain": [classes]}))
+    (sentence,) = advice_on_answers(network, Evidence(frames, frames, {"plain": [np.full(shape, 3)]}))
+    assert "100 of 100 held-out frames with class 3," in sentence
+
+
 def test_numbers_that_a_constant_would_give_within_the_tolerance_are_warned_of() -> None:
     frames, network = [np.zeros((8, 8), np.uint8)] * 100, residual_network("plain", 0, kind="regression")
     evidence = Evidence(frames, frames, {"plain": [np.linspace(20, 21, 200, dtype=np.float32).reshape(100, 2)]})

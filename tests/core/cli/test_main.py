@@ -17,9 +17,11 @@ def test_the_module_is_the_command() -> None:
     assert done.stdout == f"multigraft {multigraft.__version__}\n"
 
 
-@pytest.mark.parametrize("is_interrupted", [True, False])
-def test_an_interrupt_that_a_library_turns_into_an_error_is_one(is_interrupted: bool) -> None:
-    # numpy does: what stops it while it compares types becomes a TypeError.
+INTERRUPTED = "multigraft: interrupted; nothing was left half-written.\n"
+
+
+def raising_after(is_interrupted: bool, error: str) -> subprocess.CompletedProcess[str]:
+    """A command that raises an error, after an interrupt that somebody took."""
     script = (
         "import os, signal, sys; from multigraft.cli import main\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
@@ -28,14 +30,27 @@ def test_an_interrupt_that_a_library_turns_into_an_error_is_one(is_interrupted: 
         f"        if {is_interrupted}: os.kill(os.getpid(), signal.SIGINT)\n"
         "        for _ in range(100): pass\n"
         "    except KeyboardInterrupt: pass\n"
-        "    raise TypeError('types differ')\n"
+        f"    raise {error}\n"
         "main._execute = execute; sys.exit(main.main([]))"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("is_interrupted", [True, False])
+def test_an_interrupt_that_a_library_turns_into_an_error_is_one(is_interrupted: bool) -> None:
+    # numpy does: what stops it while it compares types becomes a TypeError.
+    done = raising_after(is_interrupted, "TypeError('types differ')")
     if is_interrupted:
-        assert (done.returncode, done.stderr) == (130, "multigraft: interrupted; nothing was left half-written.\n")
+        assert (done.returncode, done.stderr) == (130, INTERRUPTED)
     else:
         assert done.returncode == 70 and "TypeError: types differ" in done.stderr
+
+
+def test_what_fails_behind_an_interrupt_is_told_besides() -> None:
+    # Answers up to the interrupt are still written, and a disk may be full.
+    done = raising_after(True, "OSError(28, 'No space left on device')")
+    assert done.returncode == 130 and "No space left on device" in done.stderr.splitlines()[0]
+    assert done.stderr.endswith(f"\n{INTERRUPTED}")
 
 
 @pytest.mark.parametrize(

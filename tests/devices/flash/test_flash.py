@@ -135,6 +135,21 @@ def test_a_tool_of_an_environment_in_a_folder_with_a_space_is_run(
         assert said.pop() == (1.0, "done")
 
 
+def test_a_tool_that_may_be_run_and_not_read_is_run(
+    tmp_path: Path, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play(monkeypatch, tmp_path / "bin", "openocd", SAYS_WELL["openocd"])
+
+    def shut(path: Path, *options: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", shut)
+    flasher, job = job_for("openocd", image)
+    said: list[str] = []
+    flasher.flash(job, lambda done, doing: said.append(doing))
+    assert said[-1] == "done"
+
+
 def test_a_write_that_is_not_verified_is_an_error(tmp_path: Path, image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     play(monkeypatch, tmp_path / "bin", "openocd", ["** Programming Finished **"])
     flasher, job = job_for("openocd", image)

@@ -59,14 +59,18 @@ def test_clocks_that_are_ahead_patterns_that_fit_nothing_and_odd_names_are_told(
 ) -> None:
     (place / "in" / "ahead.mgstats").write_bytes(content(60, day="2999-01-01", name="a\x1b[31m\nb", moved=OTHER_CAMERA))
     (place / "in" / "0\n\x1b.mgstats").write_bytes(b"")
-    command = ["calibrate", "combine", "in", "--exclude", "hal-*", "--exclude", "site-0000[1-2]", "-o", "fleet.mgstats"]
+    patterns = [text for pattern in ("hal-*", "site-0000[1-2]", "*/0\n*") for text in ("--exclude", pattern)]
+    command = ["calibrate", "combine", "in", *patterns, "-o", "fleet.mgstats"]
     assert main(command) == 0
     out = capsys.readouterr().out
     assert "51 of 55 files count, 2 left out" in out
-    assert "--exclude hal-* fits no address and no site" in out and "[1-2] fits no" not in out
+    assert "--exclude hal-* fits no address and no site" in out and out.count(" fits no address") == 1
     assert "the clocks of 1 sites are ahead: a\\u001b[31m\\u000ab (2999-01-01)" in out
     assert "0\\u000a\\u001b.mgstats: it is not a whole" in out and "\x1b" not in out
     assert "2 sites differ from the rest" in out
+    assert main([*command, "--json"]) == main(["calibrate", "sites", "in", *patterns, "-o", "s.parquet", "--json"]) == 0
+    for line in capsys.readouterr().out.splitlines():
+        assert json.loads(line)["idle"] == ["hal-*"]
 
 
 WRONG = {
