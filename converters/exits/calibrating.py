@@ -13,7 +13,7 @@ from multigraft.converters.exits.inserting import Inserted
 from multigraft.converters.job.progress import Report
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.packing.fidelity import BundleRunner
-from multigraft.exits.blocks import Bools
+from multigraft.exits.blocks import Bools, least_blocks
 from multigraft.exits.policy import Exit, Promise
 from multigraft.exits.sureness import as_threshold, make_sureness
 from multigraft.exits.thresholds import Asked, choose_threshold, sequence_of
@@ -125,7 +125,9 @@ def _refusal(one: Inserted, asked: Asked, counted: int, surenesses: Float64Array
     if not len(agrees):
         return f"no frame reaches {one.segment} of {one.task}, the exits before it take all: it is left out"
     rate = one.planned.expected_rate
-    needed = asked.least_frames * one.planned.block
+    block = one.planned.block
+    least = least_blocks(asked.max_disagreement, 1 - asked.confidence) if block > 1 else asked.least_frames
+    needed = least * block
     if asked.kind == "selective" and rate:
         needed = round(needed / rate)
     most = f"{100 * asked.max_disagreement:g} %"

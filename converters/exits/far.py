@@ -138,7 +138,9 @@ def refitted_far(planned: Planned, features: Rows, asked: Asked) -> Planned:
 def told_far(task: str, plan: Plan) -> str:
     """What a plan is, for people."""
     if not plan.exits:
-        return f"no gate of {task} tells made-up frames from those given"
+        return (
+            f"no gate of {task} tells made-up frames from those given, behind layers of up to {MOST_FEATURES} channels"
+        )
     (one,) = plan.exits
     return (
         f"{task} may call frames unknown behind {one.place.tensor} ({one.place.macs:,} MACs before it), which saves "
@@ -176,7 +178,8 @@ def calibrate_far(bundle: Bundle, one: Inserted, frames: Frames, asked: Asked, r
     segments = [*segments_before(bundle.manifest, one.task, one.planned.place.tensor), one.segment]
     squares = [squared(runner.values(segments, frame)[one.output], spec) for frame in frames]
     tests = one.planned.surenesses.tolist()
-    far = np.array(squares)[None] > np.array([[most_squared(distance, spec)] for distance in tests])
+    # What is no number is far, as on the device.
+    far = ~(np.array(squares)[None] <= np.array([[most_squared(distance, spec)] for distance in tests]))
     counts = [Threshold(float(d), int(n), int(n)) for d, n in zip(tests, far.sum(axis=1), strict=True)]
     blocks = Blocks(block, asked.max_disagreement)
     chances = None if block == 1 else [blocks.chance(np.ones(count, bool), row) for row in far]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,8 +89,10 @@ def execute(options: argparse.Namespace) -> int:
     watch = ThrottlingWatch(thermal)
     engine, tasks = open_engine(options)
     frames = first_frames(options.source, engine, tasks, min(MAX_FRAMES, options.warmup + options.runs))
+    # Of frames by task each says what it is for, as in `run`.
+    asked = None if frames and isinstance(frames[0], Mapping) else tasks
     heap.settle()
-    timing = benchmark.measure_latency(engine, frames, tasks, options.runs, options.warmup)
+    timing = benchmark.measure_latency(engine, frames, asked, options.runs, options.warmup)
     exits = engine.exits_to_json()
     comparisons, separate = [], []
     for kind, *models in options.against:
@@ -121,7 +124,7 @@ def execute(options: argparse.Namespace) -> int:
         },
         "against": comparisons,
         **_memory(options, engine, separate),
-        **_energy(options, engine, frames, tasks),
+        **_energy(options, engine, frames, asked),
     }
     report |= {"was_throttled": watch.was_throttled(), "temperature_c": thermal.temperature_c()}
     if options.json:
@@ -142,9 +145,10 @@ def _admit(options: argparse.Namespace) -> int:
     bare, own = parse_rates(options.rate)
     engine, tasks = open_engine(options)
     rates = rates_of(bare, own, tasks or tuple(task.name for task in engine.manifest.tasks))
-    frames = itertools.cycle(
-        first_frames(options.source, engine, tasks, min(MAX_FRAMES, options.warmup + options.runs))
-    )
+    shown = first_frames(options.source, engine, tasks, min(MAX_FRAMES, options.warmup + options.runs))
+    if any(isinstance(frame, Mapping) and frame.keys() != shown[0].keys() for frame in shown):
+        raise UsageError("sources of tasks that share an input have no frame in common", "give one source for all")
+    frames = itertools.cycle(shown)
     heap.settle()
     times = measure_times(engine, lambda: next(frames), [rate.task for rate in rates])
     verdict = admit(rates, times)
@@ -187,12 +191,19 @@ def _compare_policies(options: argparse.Namespace) -> int:
             table.add(whole, judged, name, *labelled_frames(options, whole, name))
             continue
         with _fake_or_opened(options.source, whole, tasks) as camera:
-            frames = itertools.islice(camera, options.runs)
-            own = (frame[name] if isinstance(frame, dict) else frame for frame in frames)
-            table.add(whole, early, name, own, None)
+            table.add(whole, early, name, itertools.islice(_frames_of(camera, name), options.runs), None)
     if options.json:
         table.print_json(whole)
     return 0
+
+
+def _frames_of(camera: Iterable[Any], task: str) -> Iterator[Any]:
+    """Those for a task: sources of tasks that share an input give theirs in turn."""
+    for frame in camera:
+        if not isinstance(frame, Mapping):
+            yield frame
+        elif task in frame:
+            yield frame[task]
 
 
 def _stages(

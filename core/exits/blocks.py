@@ -11,6 +11,7 @@ one may be wrong together (Waudby-Smith and Ramdas, Estimating Means of Bounded 
 
 from __future__ import annotations
 
+import bisect
 import math
 from dataclasses import dataclass
 
@@ -78,6 +79,18 @@ class Blocks:
             growth = np.cumsum(np.log1p(stake / (1 - self.allowed) * gains))
             capital += share * np.exp(np.minimum(growth, 600.0))
         return float(min(1.0, 1 / max(capital.max(initial=0.0), 1e-300)))
+
+
+def least_blocks(allowed: float, risk: float) -> int:
+    """Fewest blocks that can show a promise at all: all of their frames are taken, and none is wrong."""
+    growths = [(math.log1p(stake / (1 - allowed) * allowed), share) for stake, share in STAKES]
+
+    def is_enough(count: int) -> bool:
+        return sum(share * math.exp(min(count * growth, 600.0)) for growth, share in growths) >= 1 / risk
+
+    # The first stake alone gets there with so many.
+    most = math.ceil(math.log(1 / risk / STAKES[0][1]) / growths[0][0]) + 1
+    return bisect.bisect_left(range(most), True, key=is_enough)
 
 
 def in_blocks(frames: int) -> str:

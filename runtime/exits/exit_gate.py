@@ -93,13 +93,18 @@ class ExitGate:
             )
 
     def watched(self, is_far: bool) -> None:
-        """Of a gate for far frames, count a frame, and tell once where far ones come too often."""
-        was_broken = self.audit.is_broken
+        """Of a gate for far frames, look at a frame, and tell once where far ones come too often.
+
+        Of the frames that reach it the first of each block is bet on: its neighbours would say the same once more.
+        """
+        promise, was_broken = self.policy.promise, self.audit.is_broken
+        if max(0, self.reached - 1) % promise.block:
+            return
         if self.audit.add(not is_far) and not was_broken:
-            promise = self.policy.promise
+            which = f"frames, one of each {promise.block:,}," if promise.block > 1 else "frames"
             self.tell(
                 f"{self.policy.segment} of task {self.task} called {self.audit.disagreed:,} of {self.audit.audited:,} "
-                f"frames unknown, and of frames like those of its test at most {100 * promise.max_disagreement:g} % "
+                f"{which} unknown, and of frames like those of its test at most {100 * promise.max_disagreement:g} % "
                 "are: what the device sees has changed"
             )
 

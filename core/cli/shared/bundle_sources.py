@@ -84,7 +84,8 @@ def bundle_cameras(
 ) -> dict[tuple[str, ...], Camera]:
     """Tasks to the camera that each is to read by itself; no tasks to one that gives all that is asked for.
 
-    Several sources none of which is live are one, which gives a frame of each at a time.
+    Several sources none of which is live are one, which gives a frame of each at a time, but for tasks that share an
+    input: no two of these can be answered together.
 
     Args:
         texts: As typed: ``FRAMES`` once, or ``TASK=FRAMES`` for some tasks; one without a task serves the others.
@@ -99,9 +100,9 @@ def bundle_cameras(
     from multigraft.devices.file_sources import is_live
 
     cameras = _cameras(texts, manifest, tasks, lambda camera: camera)
-    if () in cameras or any(is_live(camera) for camera in cameras.values()):
-        return cameras
-    return {(): _InStep(cameras, _share_inputs(manifest, cameras))}
+    # Who asks one task of a frame has to know whose frame it is, where no frame is for all.
+    is_apart = any(is_live(camera) for camera in cameras.values()) or _share_inputs(manifest, cameras)
+    return cameras if () in cameras or is_apart else {(): _InStep(cameras, in_turn=False)}
 
 
 def _cameras(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 
 import numpy as np
@@ -34,6 +35,14 @@ def test_an_exit_that_no_frame_reaches_is_left_out_and_said_so() -> None:
     assert [found.promise.taken for found in exits] == [20]
     assert refused == both[1:]
     assert said == ["warning: no frame reaches head_garment of garment, the exits before it take all: it is left out"]
+
+
+def test_of_blocks_the_least_that_a_bound_of_blocks_can_show_is_told() -> None:
+    one = Inserted("garment", "head_garment", "garment/out", dataclasses.replace(planned(), block=2))
+    frames = list(np.random.default_rng(3).integers(0, 256, (40, 28, 28), np.uint8))
+    said: list[str] = []
+    assert calibrate(build(policy(0.5)), [one], frames, Asked("selective", 0.05, 0.95), 0.0, said.append)[0] == []
+    assert "with 40 frames, 300 are the least: it is left out; give more frames" in said[0]
 
 
 def test_an_exit_that_says_one_class_of_frames_of_one_class_is_left_out() -> None:

@@ -12,11 +12,11 @@ import pytest
 
 from multigraft.bundle.bundle import Bundle
 from multigraft.cli.main import main
-from multigraft.converters.exits.far import calibrate_far, made_up, whitening
+from multigraft.converters.exits.far import calibrate_far, made_up, told_far, whitening
 from multigraft.converters.exits.heads import Head
 from multigraft.converters.exits.inserting import Inserted
 from multigraft.converters.exits.places import Place
-from multigraft.converters.exits.planning import Planned
+from multigraft.converters.exits.planning import Plan, Planned
 from multigraft.exits.thresholds import Asked
 from multigraft.runtime import Engine
 from tests.converters.graft.networks import frames, residual_network
@@ -83,7 +83,11 @@ def test_whitened_features_have_variance_one_and_no_correlation() -> None:
     assert head.ends[1] >= np.linalg.norm(head.predicted, axis=1).max() - 1e-9
 
 
-def test_too_few_frames_show_nothing() -> None:
+def test_where_no_layer_is_looked_at_it_is_said_which_are() -> None:
+    assert told_far("garment", Plan((), 0.0)).endswith("behind layers of up to 128 channels")
+
+
+def test_too_few_frames_show_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     nothing = np.zeros((50, 10), np.float32)
     head = Head(1, np.zeros((16, 10), np.float32), np.zeros(10, np.float32), nothing.astype(float))
@@ -96,3 +100,5 @@ def test_too_few_frames_show_nothing() -> None:
     assert "give more frames, or allow more" in said[0]
     found = calibrate_far(bundle, one, shown, asked, said.append)
     assert found is not None and found.threshold == 1e6 and found.promise.frames == 59
+    monkeypatch.setattr("multigraft.converters.exits.far.squared", lambda stored, spec: float("nan"))
+    assert calibrate_far(bundle, one, shown, asked, said.append) is None, "what is no number is far on the device"

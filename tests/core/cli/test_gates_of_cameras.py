@@ -60,3 +60,15 @@ def test_what_is_unknown_to_one_is_counted_there_alone(tmp_path: Path, capfd: py
     assert all(not line["exits"] for line in lines_of(capfd))
     assert main(run(tmp_path, "far", -1.0)) == 0
     assert all(set(line["exits"]) == set(line["answers"]) for line in lines_of(capfd))
+
+
+def test_bench_gives_each_task_the_frames_of_its_own_source(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    sources = run(tmp_path, "change", 0.0)[1:]
+    few = ["--runs", "6", "--warmup", "0", "--json", "--no-memory", "--no-energy"]
+    assert main(["bench", *sources, "--policy", "always-local", *few]) == 0
+    told = json.loads(capfd.readouterr().out)["tasks"]
+    assert {one["task"]: one["frames"] for one in told} == {"garment": 6, "digit": 6}
+    assert main(["bench", *sources, "--tasks", "garment,digit", *few]) == 0
+    assert {gate["reached"] for gate in json.loads(capfd.readouterr().out)["exits"].values()} == {3}
+    assert main(["bench", *sources, "--rate", "5", "--json"]) == 2
+    assert "sources of tasks that share an input have no frame in common" in capfd.readouterr().err

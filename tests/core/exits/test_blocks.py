@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from multigraft.agreement.binomial import tail
-from multigraft.exits.blocks import LENGTHS, Blocks, Bools, block_length
+from multigraft.exits.blocks import LENGTHS, Blocks, Bools, block_length, least_blocks
 
 ALLOWED, RISK, RUNS = 0.1, 0.05, 200
 
@@ -59,3 +59,10 @@ def test_only_taken_frames_speak_for_a_promise() -> None:
     taken[::2] = True
     half = Blocks(20, ALLOWED).chance(taken, wrong)
     assert Blocks(20, ALLOWED).chance(np.ones(4000, bool), wrong) < half < RISK
+
+
+@pytest.mark.parametrize(("allowed", "least"), [(0.01, 381), (0.05, 75), (0.1, 37)])
+def test_fewest_blocks_are_those_that_just_show_a_promise(allowed: float, least: int) -> None:
+    assert least_blocks(allowed, RISK) == least
+    chances = [Blocks(3, allowed).chance(np.ones(3 * n, bool), np.zeros(3 * n, bool)) for n in (least - 1, least)]
+    assert chances[1] <= RISK < chances[0]

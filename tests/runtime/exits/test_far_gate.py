@@ -12,6 +12,7 @@ from multigraft.bundle.manifest import FAR_SCHEMA, Manifest
 from multigraft.exits.far import squared
 from multigraft.runtime import Engine
 from multigraft.runtime.answers import Answer, Classification
+from multigraft.runtime.exits.exit_gate import ExitGate
 from multigraft.runtime.turns import Turn
 from tests.exit_bundle import EXIT, LOGITS, build, policy
 
@@ -96,3 +97,36 @@ def test_its_values_are_no_classes() -> None:
     data = build(policy(3.0, rule="far")).manifest.to_json()
     next(t for t in data["tensors"] if t["name"] == LOGITS)["shape"] = [1, 9]
     assert Manifest.from_json(data).task("garment").exits[0].is_far
+
+
+def is_told_of(length: int, block: int, rate: float, seed: int, frames: int = 4000) -> bool:
+    """Whether a gate tells of drift where frames are far together, so many in a row."""
+    found = policy(1.0, rule="far", kind="marginal", max_disagreement=0.05)
+    gate = ExitGate(
+        "garment", dataclasses.replace(found, promise=dataclasses.replace(found.promise, block=block)), bool
+    )
+    gate.tell = lambda sentence: None
+    random = np.random.default_rng(seed)
+    far = np.repeat(random.random(frames // length) < rate, length)
+    for is_far in np.roll(far, int(random.integers(length))).tolist():
+        gate.reached += 1
+        gate.watched(is_far)
+    return bool(gate.to_json()["drifted"])
+
+
+def test_far_frames_in_runs_are_no_drift_while_they_are_as_many_as_promised() -> None:
+    """One by one they would be: neighbours that are far together say the same again and again."""
+    runs = 100
+    assert sum(is_told_of(10, 20, 0.05, seed) for seed in range(runs)) <= 0.05 * runs
+    assert is_told_of(10, 1, 0.05, 0)
+    assert all(is_told_of(10, 20, 0.3, seed) for seed in range(20))
+
+
+def test_what_is_told_says_how_many_frames_were_looked_at() -> None:
+    found, told = policy(1.0, rule="far", kind="marginal"), list[str]()
+    gate = ExitGate("garment", dataclasses.replace(found, promise=dataclasses.replace(found.promise, block=7)), bool)
+    gate.tell = told.append
+    for _ in range(100):
+        gate.reached += 1
+        gate.watched(is_far=True)
+    assert len(told) == 1 and "frames, one of each 7, unknown" in told[0]

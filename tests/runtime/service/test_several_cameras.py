@@ -254,15 +254,21 @@ def test_live_sources_are_cameras_of_their_own_and_files_are_read_in_step() -> N
     both = bundle_cameras(["garment=/dev/video0", "digit=/dev/video0"], manifest())
     assert list(both) == [("garment", "digit")]
     files = bundle_cameras(["garment=fake:frames=2", "digit=fake:seed=2,frames=2"], manifest())
-    assert list(files) == [()]
-    with files[()] as camera:
-        assert [set(frame) for frame in camera] == [{"garment"}, {"digit"}] * 2, "they share an input"
+    assert list(files) == [("garment",), ("digit",)], "they share an input"
     with pytest.raises(UsageError) as raised:
         bundle_cameras(["rtsp://me:secret@door/a", "rtsp://me:secret@window/b"], manifest())
     assert "secret" not in str(raised.value)
     with pytest.raises(InputError) as unknown:
         bundle_cameras(["rstp://me:secret@door/a"], manifest())
     assert "secret" not in str(unknown.value)
+
+
+def test_files_of_tasks_that_share_an_input_are_served_at_rates_of_their_own(tmp_path: Path) -> None:
+    build().bundle.write(tmp_path / "home.graft")
+    sources = ("--source", "garment=fake:", "--source", "digit=fake:seed=2", "--rate", "garment=2", "--rate", "digit=3")
+    with serving(tmp_path, str(tmp_path / "home.graft"), *sources) as served:
+        served.until(lambda: served.is_well() and len(served.json("/live/state")["words"]) == 2)
+        assert [camera["tasks"] for camera in served.json("/live/state")["cameras"]] == [["garment"], ["digit"]]
 
 
 def test_the_service_answers_one_camera_while_another_is_gone(tmp_path: Path) -> None:
