@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from multigraft.answers.kind import KINDS
-from multigraft.bundle.manifest import PAD_SCHEMA, PARTED_SCHEMA, SCHEMA, Manifest
+from multigraft.bundle.manifest import PAD_SCHEMA, PARTED_SCHEMA, READABLE, SCHEMA, Manifest
 from multigraft.errors import BundleError
 from multigraft.tensors.joining import Concatenate, Joined, Part, Reshape, Transpose
 from multigraft.tensors.preprocessing import Preprocessing
@@ -58,9 +58,9 @@ def test_what_is_no_manifest_is_refused(data: Any) -> None:
 
 def test_another_schema_names_both() -> None:
     with pytest.raises(BundleError) as caught:
-        Manifest.from_json(plain() | {"schema": 8})
+        Manifest.from_json(plain() | {"schema": READABLE[-1] + 1})
     assert str(caught.value) == (
-        "manifest.json has schema 8 and this multigraft reads schema 7; "
+        f"manifest.json has schema {READABLE[-1] + 1} and this multigraft reads schema {READABLE[-1]}; "
         "use the multigraft version that built it, or build it again."
     )
     assert "schema 0 and" in refused(plain() | {"schema": 0})
