@@ -26,7 +26,10 @@ def test_the_layer_that_was_converted_wrongly_is_named(
         """What onnx2tf gives, with other weights in the convolution that has 3 channels at its end."""
         model = to_tflite(*arguments, **options)
         graph = model.main
-        op = next(o for o in graph.ops if o.name == "CONV_2D" and graph.tensors[o.outputs[0]].shape[-1] == 3)
+        ends = [o for o in graph.ops if o.name == "CONV_2D" and graph.tensors[o.outputs[0]].shape[-1] == 3]
+        if not ends:  # of the other network, where they are converted one by one
+            return model
+        [op] = ends
         weights = graph.tensors[op.inputs[1]]
         assert weights.data is not None
         changed = dataclasses.replace(weights, data=np.asarray(1.5 * weights.data, np.float32))

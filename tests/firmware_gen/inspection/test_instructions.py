@@ -77,7 +77,8 @@ def test_no_image_of_any_board_holds_an_instruction_its_core_lacks(name: str, tm
         assert check_instructions(core, image) == [], image
     smaller = {"m4": "m3", "m7": "m3", "m33": "m3", "m55": "m33", "m3": "m0plus"}.get(board.core)
     if smaller is not None:
-        assert check_instructions(CORES[smaller], built[0]) != []
+        # Not of each: a boot loader has no kernels.
+        assert any(check_instructions(CORES[smaller], image) for image in built)
 
 
 @needs_tools
