@@ -19,8 +19,8 @@ from multigraft.converters.exits.places import Place
 from multigraft.converters.exits.planning import Plan, Planned
 from multigraft.exits.thresholds import Asked
 from multigraft.runtime import Engine
-from tests.converters.graft.networks import frames, residual_network
-from tests.core.cli.build_project import write_project
+from tests.converters.exits.gated_build import gated
+from tests.converters.graft.networks import frames
 from tests.exit_bundle import EXIT, LOGITS, build, policy
 
 ALLOWED = 0.05
@@ -29,13 +29,7 @@ Picture = npt.NDArray[np.uint8]
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory, onnx2tf_environment: object) -> Path:
-    folder = tmp_path_factory.mktemp("far")
-    rest = "[budget]\nmin_agreement = 0.8\n[graft]\nfit_frames = 300\n"
-    more = f'gate = {{ kind = "far", max_disagreement = {ALLOWED} }}'
-    settings = write_project(folder, residual_network("first", 1), rest=rest, more=more)
-    np.save(folder / "frames.npy", frames(900, seed=3))
-    assert main(["build", str(settings), "-o", str(folder / "gated.graft"), "--allow-miss"]) == 0
-    return folder / "gated.graft"
+    return gated(tmp_path_factory.mktemp("far"), "far", ALLOWED, frames(900, seed=3))
 
 
 def share_unknown(engine: Engine, shown: Sequence[Picture]) -> float:

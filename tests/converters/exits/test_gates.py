@@ -19,6 +19,7 @@ from multigraft.converters.exits.planning import Planned
 from multigraft.exits.thresholds import Asked
 from multigraft.runtime import Engine
 from multigraft.runtime.answers import Answer, Classification
+from tests.converters.exits.gated_build import gated
 from tests.converters.graft.networks import frames, residual_network
 from tests.core.cli.build_project import write_project
 from tests.exit_bundle import EXIT, LOGITS, build, policy
@@ -38,13 +39,7 @@ def video(count: int, seed: int) -> Pictures:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory, onnx2tf_environment: object) -> Path:
-    folder = tmp_path_factory.mktemp("gate")
-    rest = "[budget]\nmin_agreement = 0.8\n[graft]\nfit_frames = 300\n"
-    more = f'gate = {{ kind = "change", max_disagreement = {ASKED} }}'
-    settings = write_project(folder, residual_network("first", 1), rest=rest, more=more)
-    np.save(folder / "frames.npy", video(1800, seed=3))
-    assert main(["build", str(settings), "-o", str(folder / "gated.graft"), "--allow-miss"]) == 0
-    return folder / "gated.graft"
+    return gated(tmp_path_factory.mktemp("gate"), "change", ASKED, video(1800, seed=3))
 
 
 def class_of(answer: Answer) -> int:
