@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from multigraft.converters.graft.candidate import Candidate, judge
 from multigraft.converters.graft.evidence import Evidence
@@ -16,6 +17,9 @@ from multigraft.converters.job.search_progress import SearchProgress
 from multigraft.converters.network.network import CutPoint, Network
 from multigraft.converters.planning.families import are_relatives
 from multigraft.converters.planning.grown import grown
+
+BranchOf = Callable[[str], Network]
+"""What stands for a grafted task's network in a plan."""
 
 CLOSER = 0.02
 """By so much more have the weights of two networks to be alike, as cosine, for one to be the closer relative."""
@@ -55,11 +59,13 @@ class Branches:
             for bearer in map(self._networks.__getitem__, plan.grafts)
             if bearer is not target and self._may_share_more(plan, bearer, target)
         ]
+        # A copy of its weights each, which is compared with every target: made once, and only for this plan.
+        branch_of = functools.cache(lambda name: grown(self._networks[name], plan, self._networks))
         for bearer, target in pairs:
             if self._chain(plan, bearer, target) not in self._stood:
-                self._progress.expect((bearer.name, target.name), self._expected(plan, bearer, target))
+                self._progress.expect((bearer.name, target.name), self._expected(plan, bearer, target, branch_of))
         for bearer, target in pairs:
-            for graft in self._grafts(plan, bearer, target):
+            for graft in self._grafts(plan, bearer, target, branch_of):
                 yield self.with_graft(plan, graft)
 
     def with_graft(self, plan: SharingPlan, graft: Candidate) -> SharingPlan:
@@ -94,25 +100,27 @@ class Branches:
             name = plan.grafts[name].join.donor
         return tuple(chain)
 
-    def _grafts(self, plan: SharingPlan, bearer: Network, target: Network) -> list[Candidate]:
+    def _grafts(self, plan: SharingPlan, bearer: Network, target: Network, branch_of: BranchOf) -> list[Candidate]:
         key = self._chain(plan, bearer, target)
         if key not in self._stood:
             # The plan is kept with its grafts, so that no other graft can get the id of one of its own.
-            found = [dataclasses.replace(graft, on_branch=True) for graft in self._found(plan, bearer, target)]
+            found = [
+                dataclasses.replace(graft, on_branch=True) for graft in self._found(plan, bearer, target, branch_of)
+            ]
             self._stood[key] = plan, found
         return self._stood[key][1]
 
-    def _expected(self, plan: SharingPlan, bearer: Network, target: Network) -> int:
+    def _expected(self, plan: SharingPlan, bearer: Network, target: Network, branch_of: BranchOf) -> int:
         """How many grafts a search on a branch will evaluate, about."""
         if plan.grafts[bearer.name].join.method != "exact":
             return len(self._joins(plan, bearer, target))
-        branch, evidence = grown(bearer, plan, self._networks), self._evidence[target.name]
+        branch, evidence = branch_of(bearer.name), self._evidence[target.name]
         if not are_relatives(branch, target):
             return 0
         return expected_grafts(branch, target, evidence, self._similarity, self._options)
 
-    def _found(self, plan: SharingPlan, bearer: Network, target: Network) -> Iterator[Candidate]:
-        branch, evidence = grown(bearer, plan, self._networks), self._evidence[target.name]
+    def _found(self, plan: SharingPlan, bearer: Network, target: Network, branch_of: BranchOf) -> Iterator[Candidate]:
+        branch, evidence = branch_of(bearer.name), self._evidence[target.name]
         if plan.grafts[bearer.name].join.method == "exact":
             if are_relatives(branch, target):
                 yield from candidates(branch, target, evidence, self._similarity, self._options, self._progress)
@@ -132,11 +140,8 @@ class Branches:
 
     def _joins(self, plan: SharingPlan, bearer: Network, target: Network) -> list[Join]:
         """Where a target may stand on a branch that was refitted."""
-        written, line = (
-            {o for node in plan.grafts[bearer.name].tail.nodes for o in node.output},
-            lineage(bearer, target),
-        )
-        found = list[Join]()
+        written = {o for node in plan.grafts[bearer.name].tail.nodes for o in node.output}
+        line, found = lineage(bearer, target), list[Join]()
         if line.common is not None and written.issuperset(line.common.sources):
             ends = line.common.donor_point, line.common.target_point
             found.append(Join(bearer.name, target.name, *ends, "raw", "relative"))

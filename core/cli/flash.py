@@ -45,14 +45,12 @@ def execute(options: argparse.Namespace) -> int:
         return _update(folder, options)
     if flashing is None:
         raise UsageError(f"{board.name} is emulated only", "use multigraft firmware verify --qemu")
-    if options.factory != (board.slots is not None):
+    if options.factory and board.slots is None:
+        raise UsageError(f"{board.name} has no slots", "leave out --factory")
+    if board.slots is not None and not options.factory:
         raise UsageError(
-            *(f"{board.name} has no slots", "leave out --factory")
-            if options.factory
-            else (
-                f"updates of {board.name} go over its serial port and run no command",
-                "give --port alone, or --factory to write boot loader and first image",
-            )
+            f"updates of {board.name} go over its serial port and run no command",
+            "give --port alone, or --factory to write boot loader and first image",
         )
     flasher = flasher_for(flashing.method)
     if options.factory and options.image is not None:

@@ -96,8 +96,7 @@ class FakeLearning:
     def _state(self, payload: bytes) -> bytes:
         (label,) = protocol.LEARNING_REQUEST.unpack(payload)
         layer = self.layer
-        if label != protocol.KEEP and label >= layer.classes:
-            raise RefusedError(ErrorCode.NO_SUCH_CLASS)
+        self._check_class(label)
         of_class = layer.frames if label == protocol.KEEP else int(layer.counts[label])
         return protocol.LEARNING_REPLY.pack(
             *(layer.task, layer.is_solved, layer.classes, layer.features, layer.most_frames, of_class, layer.frames),
@@ -106,8 +105,7 @@ class FakeLearning:
 
     def _learn(self, payload: bytes) -> bytes:
         (label,) = protocol.LEARN_REQUEST.unpack(payload)
-        if label != protocol.KEEP and label >= self.layer.classes:
-            raise RefusedError(ErrorCode.NO_SUCH_CLASS)
+        self._check_class(label)
         if self._seen is None:
             raise RefusedError(ErrorCode.NO_FRAME)
         if self.layer.frames >= self.layer.most_frames:
@@ -115,6 +113,10 @@ class FakeLearning:
         self.layer.learn(self._seen, label)
         self._seen = None
         return self._state(payload)
+
+    def _check_class(self, label: int) -> None:
+        if label != protocol.KEEP and label >= self.layer.classes:
+            raise RefusedError(ErrorCode.NO_SUCH_CLASS)
 
     def _solve(self, payload: bytes) -> bytes:
         try:

@@ -51,9 +51,9 @@ class Target:
     """A device with generated firmware; the link has to be open and is not closed here.
 
     Every request is sent again if no answer comes in time; the device executes it once. Every method (of :meth:`stream`
-    every answer) ends within the time limit, whatever the device does. Data that go over
-    the line at 2,000 bytes per second or more do not count against it. What the device says is checked against what it
-    was asked and what it said before; all its inputs, all its outputs, or a picture may have 8 MiB.
+    every answer) ends within the time limit, whatever the device does. Data that go over the line at 2,000 bytes per
+    second or more do not count against it. What the device says is checked against what it was asked and what it said
+    before; all its inputs, all its outputs, or a picture may have 8 MiB.
 
     Args:
         link: An open link.
