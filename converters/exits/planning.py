@@ -10,7 +10,7 @@ import numpy as np
 from multigraft.converters.exits.heads import Head, Rows, fit_head
 from multigraft.converters.exits.places import Place
 from multigraft.exits.blocks import Bools, block_length
-from multigraft.exits.policy import Rule
+from multigraft.exits.policy import GATES, Rule
 from multigraft.exits.sureness import surenesses
 from multigraft.exits.temperature import fit_temperature
 from multigraft.exits.thresholds import Asked, expected_rate
@@ -69,7 +69,7 @@ class Planned:
     @property
     def is_gate(self) -> bool:
         """Whether it gives no answer of its own; its ``surenesses`` are thresholds to test, in that order."""
-        return self.rule in ("change", "far")
+        return self.rule in GATES
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import onnx
@@ -62,21 +62,19 @@ def to_float(
         return floating, float_error(floating, prepared, task_outputs, frames)
 
     converted = converter.to_tflite(prepared, work_dir, report, checkpoints)
-    try:
-        return *compared(converted), len(frames), signs
-    except ConversionError as error:
+    ways: tuple[Callable[[], Model | None], ...] = (
+        lambda: converted,
+        lambda: converter.to_tflite(prepared, work_dir, report, checkpoints, is_plain=True),
+        lambda: _one_by_one(prepared, task_outputs, work_dir, (probes, frames), converter, report, checkpoints),
+    )
+    errors = []
+    for way in ways:
         try:
-            plain = converter.to_tflite(prepared, work_dir, report, checkpoints, is_plain=True)
-            return *compared(plain), len(frames), signs
-        except ConversionError:
-            pass
-        try:
-            apart = _one_by_one(prepared, task_outputs, work_dir, (probes, frames), converter, report, checkpoints)
-            if apart is not None:
-                return *compared(apart), len(frames), signs
-        except ConversionError:
-            pass
-        raise error from None
+            if (found := way()) is not None:
+                return *compared(found), len(frames), signs
+        except ConversionError as error:
+            errors.append(error)
+    raise errors[0]
 
 
 def _one_by_one(

@@ -11,6 +11,9 @@ Rule = Literal["probability", "margin", "entropy", "change", "far"]
 all (nats); of a gate, logits that are near those of the last frame that the whole network answered, or a
 representation that is far from those of the frames of the fit."""
 
+GATES: tuple[Rule, ...] = ("change", "far")
+"""Rules of what gives no answer of its own."""
+
 PromiseKind = Literal["selective", "marginal"]
 
 
@@ -71,7 +74,7 @@ class Exit:
     @property
     def is_gate(self) -> bool:
         """Whether it gives no answer of its own."""
-        return self.rule in ("change", "far")
+        return self.rule in GATES
 
     @property
     def repeats(self) -> bool:
